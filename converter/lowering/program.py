@@ -1,0 +1,276 @@
+"""The lowered program: a straight line of runtime operations over planned buffers.
+
+This is the host-side twin of ``native/include/filigree/format.h``; the enums come from there.
+A ``Program`` passes through four stages, each adding one thing:
+
+1. *lowered*: ops and tensors, dense weights (``Weights.packing`` is None), no offsets;
+2. *packed*: every ``Weights`` has a ``Packing``;
+3. *planned*: arena tensors and scratch have offsets and lifetimes;
+4. written by ``packfile.write``.
+
+``check`` states what is legal and is run between the stages.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.native import enums as c
+
+F32 = NDArray[np.float32]
+
+
+class Place(enum.IntEnum):
+    """Where a tensor lives at run time (``fil_place``)."""
+
+    ARENA = c.FIL_PLACE_ARENA
+    INPUT = c.FIL_PLACE_INPUT
+    OUTPUT = c.FIL_PLACE_OUTPUT
+    CONST = c.FIL_PLACE_CONST
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A planar buffer: ``planes`` rows of ``positions`` elements, ``pitch`` elements apart.
+
+    ``shape`` is in storage order; ``planes = prod(shape[:split])``.
+    ``data`` holds a CONST tensor's values, shape ``shape``, float32.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    split: int
+    pitch: int
+    place: Place = Place.ARENA
+    data: F32 | None = None
+
+    @property
+    def planes(self) -> int:
+        return math.prod(self.shape[: self.split])
+
+    @property
+    def positions(self) -> int:
+        return math.prod(self.shape[self.split :])
+
+    @property
+    def nbytes(self) -> int:
+        """Storage in bytes, padding included."""
+        return 4 * self.planes * self.pitch
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Applied to an op's result; ``lo``/``hi`` mean what ``act.def`` says."""
+
+    kind: int = c.FIL_ACT_NONE
+    lo: float = 0.0
+    hi: float = 0.0
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A weight matrix in its stored form (see ``fil_weights``)."""
+
+    block_rows: int
+    coding: int
+    blocks: int
+    values: F32  # [blocks * block_rows]
+    index: NDArray[np.uint8] | NDArray[np.uint16] | None  # [blocks]
+    counts: NDArray[np.uint16] | None  # [groups]
+    bias: F32  # [groups * block_rows]
+    bridges: int = 0  # blocks of zeros that only bridge a step over 255
+
+    @property
+    def nbytes(self) -> int:
+        """Stored bytes: values, index list and counts (not the bias)."""
+        return (
+            self.values.nbytes
+            + (0 if self.index is None else self.index.nbytes)
+            + (0 if self.counts is None else self.counts.nbytes)
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """rows x cols float32 weights with a bias per row.
+
+    SPMM/SPMV: cols are input channels. CONV: cols run over (channel, ky, kx), kx fastest.
+    DWCONV: rows are channels, cols ky*kw + kx. ``layer`` is the user's node name.
+    """
+
+    layer: str
+    matrix: F32  # [rows, cols]
+    bias: F32  # [rows]
+    packing: Packing | None = None
+
+    @property
+    def rows(self) -> int:
+        return int(self.matrix.shape[0])
+
+    @property
+    def cols(self) -> int:
+        return int(self.matrix.shape[1])
+
+
+@dataclass(frozen=True)
+class ConvParams:
+    """``fil_conv``: geometry of SPMM, CONV, DWCONV and SPMV."""
+
+    channels: int
+    in_h: int = 1
+    in_w: int = 1
+    out_h: int = 1
+    out_w: int = 1
+    cs: int = 1
+    ys: int = 1
+    xs: int = 1
+    kh: int = 1
+    kw: int = 1
+    sh: int = 1
+    sw: int = 1
+    dh: int = 1
+    dw: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+
+
+@dataclass(frozen=True)
+class PoolParams:
+    """``fil_pool``."""
+
+    channels: int
+    in_h: int
+    in_w: int
+    out_h: int
+    out_w: int
+    kh: int
+    kw: int
+    sh: int = 1
+    sw: int = 1
+    dh: int = 1
+    dw: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+    pad_bottom: int = 0
+    pad_right: int = 0
+    mode: int = c.FIL_POOL_MAX
+
+
+@dataclass(frozen=True)
+class MapParams:
+    """``fil_map``: always four dims (pad in front with 1, strides 0)."""
+
+    dim: tuple[int, int, int, int]
+    sa: tuple[int, int, int, int]
+    sb: tuple[int, int, int, int]
+    so: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ReduceParams:
+    """``fil_reduce``."""
+
+    outer: int
+    reduce: int
+    inner: int
+    outer_s: int
+    reduce_s: int
+    inner_s: int
+    outer_so: int
+    inner_so: int
+    fn: int = c.FIL_REDUCE_MEAN
+
+
+@dataclass(frozen=True)
+class SoftmaxParams:
+    """``fil_softmax``."""
+
+    outer: int
+    axis: int
+    inner: int
+    outer_s: int
+    axis_s: int
+    inner_s: int
+
+
+@dataclass(frozen=True)
+class MatmulParams:
+    """``fil_matmul``."""
+
+    batch: int
+    m: int
+    n: int
+    k: int
+    ab: int
+    am: int
+    ak: int
+    bb: int
+    bk: int
+    cb: int
+    cm: int
+
+
+Params = ConvParams | PoolParams | MapParams | ReduceParams | SoftmaxParams | MatmulParams
+
+
+@dataclass(frozen=True)
+class Op:
+    """One runtime operation. Tensors are named; ``weights`` is a key of ``Program.weights``.
+
+    ``node`` is the user's node name(s) this op came from, for reports and errors.
+    Offsets are in elements (see ``fil_op``).
+    """
+
+    kind: int
+    node: str
+    inputs: tuple[str, ...]
+    output: str
+    params: Params
+    act: Activation = Activation()
+    fn: int = 0
+    weights: str | None = None
+    x_offset: int = 0
+    y_offset: int = 0
+    out_offset: int = 0
+
+
+@dataclass(frozen=True)
+class Port:
+    """A program input or output as the caller sees it: contiguous, row-major ``shape``."""
+
+    name: str
+    tensor: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything lies in the arena, in bytes, and who is to blame for its size."""
+
+    arena_bytes: int
+    offsets: dict[str, int]  # arena tensors
+    lifetimes: dict[str, tuple[int, int]]  # first and last op, inclusive
+    scratch: tuple[tuple[int, int], ...]  # per op: offset, bytes
+    lower_bound: int  # bytes of the largest live set
+    peak_op: int  # op at which that set is live
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything the packed model holds; frozen, so passes return a new one."""
+
+    name: str
+    tensors: dict[str, Tensor]
+    ops: tuple[Op, ...]
+    weights: dict[str, Weights]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    lanes: int = 16
+    plan: Plan | None = None
+    meta: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,86 @@
+/* filigree runtime: open a packed model once, run it as often as you like.
+ * Freestanding C11: no malloc, no libc but memcpy/memmove/memset/memcmp, no libm, no recursion.
+ *
+ *   fil_model m;
+ *   if (fil_open(&m, file, file_bytes) < 0) ...            validates every byte, keeps pointers into file
+ *   void *arena = aligned_alloc(FIL_ALIGN, m.arena_bytes);
+ *   fil_run(&m, arena, inputs, outputs);                    cannot fail once opened
+ */
+#ifndef FIL_FILIGREE_H
+#define FIL_FILIGREE_H
+#ifndef FIL_CDEF
+#include <stddef.h>
+#include <stdint.h>
+#endif
+#include "format.h"
+
+typedef enum fil_status {
+#define X(NAME, value, sentence) FIL_##NAME = value,
+#include "status.def"
+#undef X
+} fil_status;
+
+typedef enum fil_isa {
+#define X(NAME, name, lanes) FIL_ISA_##NAME,
+#include "isa.def"
+#undef X
+  FIL_ISA_COUNT
+} fil_isa;
+
+/* Called once per op by fil_run_traced, after the op has run. */
+typedef void (*fil_trace)(void *user, uint32_t op);
+
+/* An opened model: pointers into the caller's file, which must outlive it. Plain data, copyable. */
+typedef struct fil_model {
+  const uint8_t *file;
+  const fil_tensor *tensors;
+  const fil_weights *weights;
+  const fil_op *ops;
+  const fil_io *io;
+  const uint8_t *constants;
+  const uint8_t *meta; /* JSON, or NULL */
+  uint64_t constants_bytes, meta_bytes;
+  uint64_t arena_bytes;
+  uint32_t tensor_count, weights_count, op_count;
+  uint32_t input_count, output_count;
+  uint32_t lanes;
+  fil_isa isa;          /* chosen by fil_open: the fastest that this CPU and this file allow */
+  int32_t bad_item;     /* after a failed open: the section, tensor, weights or op index, else -1 */
+} fil_model;
+
+/* Validate `bytes` bytes at `file` (aligned to FIL_ALIGN) and fill *m. Returns FIL_OK or the first
+ * fault found; on a fault *m must not be run. Never reads outside [file, file + bytes). */
+fil_status fil_open(fil_model *m, const void *file, size_t bytes);
+
+/* Run the inference program. arena: m->arena_bytes bytes, aligned to FIL_ALIGN, contents ignored.
+ * inputs[i], outputs[i]: contiguous row-major buffers of fil_io[i]'s shape, aligned to 4 bytes;
+ * no buffer may overlap another or the arena. */
+void fil_run(const fil_model *m, void *arena, const void *const *inputs, void *const *outputs);
+
+/* The same, calling trace(user, op index) after every op: per-layer timing and inspection. */
+void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs, void *const *outputs,
+                    fil_trace trace, void *user);
+
+/* Where a tensor lives during a run (arena or constant tensors), for inspection. */
+const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tensor);
+
+/* Bytes of scratch an op needs on any ISA. The op's conv/pool/... fields must be filled in;
+ * weight_cols is the number of columns of its weights, 0 if it has none. */
+uint64_t fil_op_scratch(const fil_op *op, uint32_t weight_cols);
+
+/* The best ISA this CPU and build have; whether one is present; its name; by name (-1: unknown). */
+fil_isa fil_isa_best(void);
+int fil_isa_present(fil_isa isa);
+const char *fil_isa_name(fil_isa isa);
+int fil_isa_find(const char *name);
+uint32_t fil_isa_lanes(fil_isa isa);
+
+/* Force an ISA for models opened later (-1: automatic again). Refused (FIL_E_UNSUPPORTED) if absent. */
+fil_status fil_isa_force(int isa);
+
+const char *fil_status_name(fil_status status);     /* "E_CRC" */
+const char *fil_status_sentence(fil_status status); /* "a checksum does not match" */
+
+uint32_t fil_crc32c(uint32_t crc, const void *data, size_t bytes); /* start with crc = 0 */
+const char *fil_version(void);                      /* library version, "0.1.0" */
+#endif

@@ -1,0 +1,122 @@
+/* Kernels: one signature each, one table row per ISA. A kernel cannot fail; its op's check has
+ * proved every access. All buffers are float32. Lanes run over positions, so a kernel may read and
+ * write up to the next multiple of its lanes past the last position of a plane (the plane's own
+ * padding), and nothing else.
+ *
+ * Every kernel exists as ref.c (the specification: plain loops) and simd.c (one source over
+ * simd/simd.h, compiled once per ISA with -DFIL_ISA_<NAME>).
+ */
+#ifndef FIL_KERNELS_H
+#define FIL_KERNELS_H
+#include "filigree/filigree.h"
+
+/* A weight matrix, resolved to pointers. index is u8 steps (D8) or u16 absolute (U16). */
+typedef struct fil_matrix {
+  const float *values;
+  const float *bias;
+  const void *index;
+  const uint16_t *count;
+  uint32_t rows, cols, groups, block_rows;
+  uint8_t coding;
+} fil_matrix;
+
+/* out = act(residual + bias + W x). lo/hi as in fil_op. residual may be NULL. */
+typedef struct fil_epilogue {
+  const float *residual;
+  uint32_t residual_pitch;
+  uint8_t act;
+  float lo, hi;
+} fil_epilogue;
+
+/* spmm: out[r][p] for r < rows, p < positions. x[k][p], x_pitch apart. */
+typedef struct fil_spmm_args {
+  fil_matrix w;
+  const float *x;
+  float *out;
+  uint32_t x_pitch, out_pitch;
+  uint32_t positions;
+  fil_epilogue e;
+} fil_spmm_args;
+
+/* conv: im2col into panel (FIL_TILE * cols floats) tile by tile, then spmm. */
+typedef struct fil_conv_args {
+  fil_matrix w;
+  const float *x;
+  float *out;
+  float *panel;
+  const fil_conv *g;
+  uint32_t out_pitch;
+  fil_epilogue e;
+} fil_conv_args;
+
+/* dwconv: plane r of out = kernel r over plane r of x. scratch: fil_dwconv_scratch bytes.
+ * w.values: rows x (kh * kw). */
+typedef struct fil_dwconv_args {
+  fil_matrix w;
+  const float *x;
+  float *out;
+  float *scratch;
+  const fil_conv *g;
+  uint32_t x_pitch, out_pitch;
+  fil_epilogue e;
+} fil_dwconv_args;
+
+/* spmv: out[r] = act(residual[r] + bias[r] + sum_k W[r][k] x[k]); exact extents on x and out. */
+typedef struct fil_spmv_args {
+  fil_matrix w;
+  const float *x;
+  float *out;
+  fil_epilogue e;
+} fil_spmv_args;
+
+typedef struct fil_pool_args {
+  const float *x;
+  float *out;
+  const fil_pool *g;
+  uint32_t x_pitch, out_pitch;
+  fil_epilogue e; /* activation only */
+} fil_pool_args;
+
+typedef struct fil_map_args {
+  const float *a, *b;
+  float *out;
+  const fil_map *g;
+  uint8_t fn;
+  fil_epilogue e; /* activation only */
+} fil_map_args;
+
+typedef struct fil_reduce_args {
+  const float *x;
+  float *out;
+  const fil_reduce *g;
+  fil_epilogue e; /* activation only */
+} fil_reduce_args;
+
+typedef struct fil_softmax_args {
+  const float *x;
+  float *out;
+  const fil_softmax *g;
+} fil_softmax_args;
+
+typedef struct fil_matmul_args {
+  const float *a, *b;
+  float *out;
+  const fil_matmul *g;
+  fil_epilogue e; /* activation only */
+} fil_matmul_args;
+
+/* Bytes of scratch, the most any ISA needs. */
+uint64_t fil_conv_scratch(const fil_conv *g, uint32_t cols);
+uint64_t fil_dwconv_scratch(const fil_conv *g);
+
+/* fil_spmm_scalar, fil_spmm_avx2, ... and the table fil_spmm_by_isa[FIL_ISA_COUNT] (NULL: not in
+ * this build), for every kernel of kernel.def. */
+#define X(name)                                              \
+  typedef void (*fil_##name##_fn)(const fil_##name##_args *); \
+  extern const fil_##name##_fn fil_##name##_by_isa[FIL_ISA_COUNT];
+#include "kernel.def"
+#undef X
+
+/* Run every kernel of one ISA on small cases against scalar: 0 if all agree. */
+int fil_isa_selftest(fil_isa isa);
+#endif
