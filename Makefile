@@ -1,0 +1,43 @@
+# Two commands for a fresh machine:  make demo   make test
+# Everything they need is set up in .venv; system packages by apt where that is allowed.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+.PHONY: demo test lint format figures bench wheel clean system
+
+demo: $(VENV)/.demo
+	$(BIN)/filigree demo --out build/demo
+
+test: $(VENV)/.test system
+	$(MAKE) lint
+	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	scripts/lint $(BIN)
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+	git ls-files 'native/*.c' 'native/*.h' 'tests/*.c' | xargs $(BIN)/clang-format -i
+
+figures: $(VENV)/.test  ## accuracy and agreement of every model in FILIGREE_DATA, as a table
+	$(BIN)/python -m tests.models.figures
+
+bench: $(VENV)/.test  ## the README's speed table
+	$(BIN)/python -m tests.models.speed
+
+wheel: $(VENV)/.test
+	$(BIN)/python -m build --wheel --outdir build/dist .
+
+system:  ## emulators, fuzzer and browser by apt, when root or sudo; otherwise their tests skip
+	scripts/system-packages
+
+$(VENV)/.demo: pyproject.toml native/CMakeLists.txt
+	scripts/venv $(PYTHON) $(VENV) convert,cross,emulate
+	touch $@
+
+$(VENV)/.test: pyproject.toml native/CMakeLists.txt $(shell git ls-files native 2>/dev/null | grep -E '\.(c|h|def)$$')
+	scripts/venv $(PYTHON) $(VENV) convert,cross,emulate,test,dev
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist
