@@ -1,0 +1,1 @@
+"""filigree's command line; ``filigree.cli.main.main`` is the entry point."""

@@ -58,7 +58,9 @@ def test_agrees_on_emulated(
     from tests.conftest import need
 
     reason = emulate.available(target)
-    need({"arm64": "qemu", "wasm-wasmtime": "wasmtime"}.get(target, "node"), not reason, reason or "")
+    need(
+        {"arm64": "qemu", "wasm-wasmtime": "wasmtime"}.get(target, "node"), not reason, reason or ""
+    )
     x = sample_inputs(entry, data, 1)
     (got,) = emulate.run(target, fil(entry, data, packed), [x])
     assert relative(got, expected(entry, data, x)) <= TOLERANCE

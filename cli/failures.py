@@ -1,0 +1,79 @@
+"""Exceptions of the libraries and the system, as the errors a user reads."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filigree.converter.errors import BadFile, FiligreeError, UsageError
+
+NOTHING = " (nothing was written)"
+
+
+def known(error: Exception) -> FiligreeError | None:
+    """The user's error behind an exception; None if it is a bug."""
+    if isinstance(error, FiligreeError):
+        return error
+    if isinstance(error, OSError) and error.filename is not None:
+        return UsageError(f"{error.filename}: {(error.strerror or 'cannot be used').lower()}")
+    return None
+
+
+@contextlib.contextmanager
+def nothing_written() -> Iterator[None]:
+    """Errors inside say that nothing was written."""
+    try:
+        yield
+    except FiligreeError as error:
+        if NOTHING not in error.headline:
+            error.headline += NOTHING
+        raise
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A packed model that the runtime refuses becomes a BadFile that names ``path``."""
+    from filigree.native import model
+
+    try:
+        yield
+    except model.BadFile as error:
+        if isinstance(error, FiligreeError):
+            raise
+        raise BadFile(
+            f"{path.name} is not a packed model that can be used",
+            [str(error)],
+            hint="convert it again with filigree convert",
+        ) from error
+
+
+def check_paths(
+    *, reads: list[Path | None], writes: list[Path | None], force: bool
+) -> None:
+    """All that is wrong with the files of a command line, in one UsageError."""
+    problems = [*_unreadable(reads), *_unwritable(writes, force=force)]
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise UsageError(problems[0])
+    raise UsageError(f"{len(problems)} problems with the files given", problems)
+
+
+def _unreadable(paths: list[Path | None]) -> Iterator[str]:
+    for path in paths:
+        if path is None or path.is_file():
+            continue
+        yield f"{path} is a folder, not a file" if path.is_dir() else f"{path} does not exist"
+
+
+def _unwritable(paths: list[Path | None], *, force: bool) -> Iterator[str]:
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            yield f"{path} is a folder, not a file to write"
+        elif not path.parent.is_dir():
+            yield f"{path} cannot be written: the folder {path.parent} does not exist"
+        elif path.exists() and not force:
+            yield f"{path} exists already; --force overwrites it"

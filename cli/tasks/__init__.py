@@ -1,0 +1,1 @@
+"""What several commands do, without printing: timing, comparing, images, opening models."""

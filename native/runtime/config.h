@@ -1,0 +1,36 @@
+/* Every build switch of the library, in one place. Define them to 1 on the compiler's command line.
+ *
+ *   FIL_HAVE_<ISA>     the kernels of that ISA (isa.def) are linked in; scalar always is
+ *   FIL_NO_SELFTEST    trust the kernels: fil_isa_selftest is never called (single-ISA bundles)
+ *   FIL_NO_CRC_TABLES  CRC-32C with a 64-byte table instead of 8 KiB (eight times slower)
+ */
+#ifndef FIL_CONFIG_H
+#define FIL_CONFIG_H
+
+#define FIL_HAVE_SCALAR 1
+#ifndef FIL_HAVE_NEON
+#define FIL_HAVE_NEON 0
+#endif
+#ifndef FIL_HAVE_WASM
+#define FIL_HAVE_WASM 0
+#endif
+#ifndef FIL_HAVE_WASM_RELAXED
+#define FIL_HAVE_WASM_RELAXED 0
+#endif
+#ifndef FIL_HAVE_AVX2
+#define FIL_HAVE_AVX2 0
+#endif
+#ifndef FIL_HAVE_AVX512
+#define FIL_HAVE_AVX512 0
+#endif
+#ifndef FIL_NO_SELFTEST
+#define FIL_NO_SELFTEST 0
+#endif
+#ifndef FIL_NO_CRC_TABLES
+#define FIL_NO_CRC_TABLES 0
+#endif
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the packed model is read in place: little-endian processors only"
+#endif
+#endif

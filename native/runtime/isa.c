@@ -1,0 +1,111 @@
+#include "filigree/filigree.h"
+#include "kernels/kernels.h"
+#include "runtime/config.h"
+#include <stdatomic.h>
+#if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
+#include <cpuid.h>
+#endif
+
+/* The best of scalar is scalar: it is the reference the others are tested against. */
+enum { UNTESTED, PASSED, FAILED };
+
+static atomic_uchar tested[FIL_ISA_COUNT];
+static atomic_int forced = -1;
+
+static const uint8_t isa_built[FIL_ISA_COUNT] = {
+#define X(NAME, name, lanes) FIL_HAVE_##NAME,
+#include "filigree/isa.def"
+#undef X
+};
+
+static const uint8_t isa_lanes[FIL_ISA_COUNT] = {
+#define X(NAME, name, lanes) lanes,
+#include "filigree/isa.def"
+#undef X
+};
+
+static const char *const isa_names[FIL_ISA_COUNT] = {
+#define X(NAME, name, lanes) #name,
+#include "filigree/isa.def"
+#undef X
+};
+
+#if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
+/* The operating system saves these register files (XCR0 bits). */
+static int x86_saves(uint32_t mask) {
+  uint32_t a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+  __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+  return (a & mask) == mask;
+}
+
+static int x86_has(uint32_t leaf7_ebx, uint32_t xcr0) {
+  uint32_t a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA)) return 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & leaf7_ebx) != leaf7_ebx) return 0;
+  return x86_saves(xcr0);
+}
+#endif
+
+static int cpu_has(fil_isa isa) {
+#if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
+  if (isa == FIL_ISA_AVX2) return x86_has(bit_AVX2, 0x06);
+  if (isa == FIL_ISA_AVX512)
+    return x86_has(bit_AVX2 | bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL, 0xe6);
+#endif
+  return isa < FIL_ISA_COUNT; /* the others are decided at compile time */
+}
+
+static int isa_passes(fil_isa isa) {
+#if FIL_NO_SELFTEST
+  return isa < FIL_ISA_COUNT;
+#else
+  if (isa == FIL_ISA_SCALAR) return 1;
+  /* Two threads may both test: the result is the same. */
+  if (atomic_load(&tested[isa]) == UNTESTED)
+    atomic_store(&tested[isa], fil_isa_selftest(isa) == 0 ? PASSED : FAILED);
+  return atomic_load(&tested[isa]) == PASSED;
+#endif
+}
+
+int fil_isa_present(fil_isa isa) {
+  if ((unsigned)isa >= FIL_ISA_COUNT || !isa_built[isa]) return 0;
+  return cpu_has(isa) && isa_passes(isa);
+}
+
+fil_isa fil_isa_for_lanes(uint32_t lanes) {
+  int force = atomic_load(&forced);
+  if (force >= 0) return lanes % isa_lanes[force] ? FIL_ISA_COUNT : (fil_isa)force;
+  for (int isa = FIL_ISA_COUNT - 1; isa > 0; isa--)
+    if (lanes % isa_lanes[isa] == 0 && fil_isa_present((fil_isa)isa)) return (fil_isa)isa;
+  return FIL_ISA_SCALAR;
+}
+
+fil_isa fil_isa_best(void) {
+  for (int isa = FIL_ISA_COUNT - 1; isa > 0; isa--)
+    if (fil_isa_present((fil_isa)isa)) return (fil_isa)isa;
+  return FIL_ISA_SCALAR;
+}
+
+const char *fil_isa_name(fil_isa isa) {
+  return (unsigned)isa < FIL_ISA_COUNT ? isa_names[isa] : "unknown";
+}
+
+uint32_t fil_isa_lanes(fil_isa isa) { return (unsigned)isa < FIL_ISA_COUNT ? isa_lanes[isa] : 0; }
+
+static int same(const char *a, const char *b) {
+  while (*a && *a == *b) a++, b++;
+  return *a == *b;
+}
+
+int fil_isa_find(const char *name) {
+  for (int isa = 0; isa < FIL_ISA_COUNT; isa++)
+    if (same(name, isa_names[isa])) return isa;
+  return -1;
+}
+
+fil_status fil_isa_force(int isa) {
+  if (isa >= 0 && !fil_isa_present((fil_isa)isa)) return FIL_E_UNSUPPORTED;
+  atomic_store(&forced, isa < 0 ? -1 : isa);
+  return FIL_OK;
+}

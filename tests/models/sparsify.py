@@ -1,0 +1,87 @@
+"""Networks for tests and benchmarks: weights folded to float32, pointwise layers zeroed in blocks.
+
+The architecture and the kept weights are the real network's; accuracy is not the point here
+(``filigree prune`` is for that).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+F32 = NDArray[np.float32]
+
+
+def block_mask(weight: F32, sparsity: float, rows: int) -> NDArray[np.bool_]:
+    """Keep the blocks (``rows`` neighbouring outputs x one input) of largest L1 norm.
+
+    weight [O, I] -> bool [O, I]; ``sparsity`` is the share of blocks cut, per layer.
+    """
+    padded = np.zeros((-(-weight.shape[0] // rows) * rows, weight.shape[1]), np.float32)
+    padded[: weight.shape[0]] = np.abs(weight)
+    norms = padded.reshape(-1, rows, weight.shape[1]).sum(axis=1)
+    cut = round(sparsity * norms.size)
+    keep = np.ones(norms.size, bool)
+    keep[np.argsort(norms, axis=None, kind="stable")[:cut]] = False
+    return np.repeat(keep.reshape(norms.shape), rows, axis=0)[: weight.shape[0]]
+
+
+def _dequantized(model: onnx.ModelProto) -> dict[str, F32]:
+    """Outputs of DequantizeLinear on constants, as float32 arrays."""
+    values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear":
+            continue
+        q, scale, zero = (values[i] for i in node.input)
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        shape = [1] * q.ndim
+        if scale.ndim:
+            shape[axis] = -1
+        shifted = q.astype(np.float32) - zero.astype(np.float32).reshape(shape if zero.ndim else ())
+        found[node.output[0]] = (shifted * scale.reshape(shape if scale.ndim else ())).astype(
+            np.float32
+        )
+    return found
+
+
+def fold(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network with float32 initializers in place of DequantizeLinear."""
+    folded = _dequantized(model)
+    nodes = [n for n in model.graph.node if n.op_type != "DequantizeLinear"]
+    used = {i for n in nodes for i in n.input}
+    kept = [t for t in model.graph.initializer if t.name in used]
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    del out.graph.node[:]
+    del out.graph.initializer[:]
+    out.graph.node.extend(nodes)
+    out.graph.initializer.extend(kept)
+    out.graph.initializer.extend(numpy_helper.from_array(w, name) for name, w in folded.items())
+    return out
+
+
+def sparsify(source: Path, target: Path, sparsity: float, *, rows: int = 4) -> None:
+    """Write ``source`` with that share of each pointwise convolution's blocks zeroed.
+
+    The stem, depthwise layers and the classifier (last 1x1 or Gemm) stay dense.
+    """
+    model = fold(onnx.load(source))
+    values = {t.name: t for t in model.graph.initializer}
+    pointwise = [
+        values[n.input[1]]
+        for n in model.graph.node
+        if n.op_type == "Conv"
+        and tuple(values[n.input[1]].dims[2:]) == (1, 1)
+        and values[n.input[1]].dims[0] not in (1000, 1001)
+    ]
+    for tensor in pointwise:
+        weight = numpy_helper.to_array(tensor).copy()
+        flat = weight.reshape(weight.shape[0], -1)
+        flat[~block_mask(flat, sparsity, rows)] = 0
+        tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
+    onnx.save(model, target)
