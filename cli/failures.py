@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def known(error: Exception) -> FiligreeError | None:
     """The user's error behind an exception; None if it is a bug."""
     if isinstance(error, FiligreeError):
         return error
+    refused = getattr(sys.modules.get("filigree.native.model"), "BadFile", None)
+    if refused is not None and isinstance(error, refused):
+        return BadFile(
+            f"{error.source} is not a packed model that can be used",
+            [str(error).removeprefix(f"{error.source}: ")],
+            hint="filigree convert makes it again",
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(f"{error.filename}: {(error.strerror or 'cannot be used').lower()}")
     return None
@@ -31,26 +39,7 @@ def nothing_written() -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """A packed model that the runtime refuses becomes a BadFile that names ``path``."""
-    from filigree.native import model
-
-    try:
-        yield
-    except model.BadFile as error:
-        if isinstance(error, FiligreeError):
-            raise
-        raise BadFile(
-            f"{path.name} is not a packed model that can be used",
-            [str(error)],
-            hint="convert it again with filigree convert",
-        ) from error
-
-
-def check_paths(
-    *, reads: list[Path | None], writes: list[Path | None], force: bool
-) -> None:
+def check_paths(*, reads: list[Path | None], writes: list[Path | None], force: bool) -> None:
     """All that is wrong with the files of a command line, in one UsageError."""
     problems = [*_unreadable(reads), *_unwritable(writes, force=force)]
     if not problems:

@@ -57,10 +57,21 @@ def _debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG)
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
-              help="Print the version.")
-@click.option("--debug", is_flag=True, expose_value=False, callback=_debug,
-              help="Show the traceback of an unexpected error.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Print the version.",
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_debug,
+    help="Show the traceback of an unexpected error.",
+)
 def cli() -> None:
     """Make a pruned model smaller and faster on the device it was pruned for."""
 

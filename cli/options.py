@@ -34,9 +34,9 @@ def _set_debug(_ctx: click.Context, _param: click.Parameter, value: bool) -> Non
     console.debug = console.debug or value
 
 
-def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """The decorator of every command."""
-    return click.command(name, cls=Command)
+def register(name: str, summary: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """The decorator of every command; ``summary`` is its line in ``filigree --help``."""
+    return click.command(name, cls=Command, short_help=summary)
 
 
 json_option = click.option(
@@ -48,78 +48,55 @@ report_option = click.option(
 )
 
 
-class Numbers(click.ParamType):
-    """``127.5`` or ``123.7,116.3,103.5``: a tuple of floats."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a number or a comma-separated list of numbers", param, ctx)
+def numbers(text: str) -> tuple[float, ...]:
+    """``127.5`` or ``123.7,116.3,103.5``."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        problem = f"{text!r} is not a number or a comma-separated list of numbers"
+        raise click.BadParameter(problem) from error
 
 
-class Size(click.ParamType):
-    """``262144``, ``256KiB`` or ``256KB``: bytes."""
-
-    name = "size"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"([0-9]+)\s*([A-Za-z]*)", str(value))
-        if not match or match[2].upper() not in UNITS:
-            self.fail(f"{value!r} is not a size such as 262144, 256KB or 256KiB", param, ctx)
-        return int(match[1]) * UNITS[match[2].upper()]
+def byte_size(text: str) -> int:
+    """``262144``, ``256KiB`` or ``256KB``."""
+    match = re.fullmatch(r"([0-9]+)\s*([A-Za-z]*)", text)
+    if not match or match[2].upper() not in UNITS:
+        raise click.BadParameter(f"{text!r} is not a size such as 262144, 256KB or 256KiB")
+    return int(match[1]) * UNITS[match[2].upper()]
 
 
-class Dims(click.ParamType):
-    """``96x96`` or ``1x3x96x96``: a tuple of positive integers."""
-
-    name = "dims"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})*", str(value)):
-            self.fail(f"{value!r} is not a shape such as 1x3x96x96", param, ctx)
-        return tuple(int(dim) for dim in str(value).split("x"))
+def dims(text: str) -> tuple[int, ...]:
+    """``96x96`` or ``1x3x96x96``."""
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})*", text):
+        raise click.BadParameter(f"{text!r} is not a shape such as 1x3x96x96")
+    return tuple(int(dim) for dim in text.split("x"))
 
 
-class NamedDims(click.ParamType):
+def named_dims(text: str) -> tuple[str, tuple[int, ...]]:
     """``input=1x3x96x96``: an input's name and shape."""
-
-    name = "name=dims"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, tuple[int, ...]]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, dims = str(value).rpartition("=")
-        if not equals or not name:
-            self.fail(f"{value!r} is not NAME=SHAPE, such as input=1x3x96x96", param, ctx)
-        return name, Dims().convert(dims, param, ctx)
+    name, equals, shape = text.rpartition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=SHAPE, such as input=1x3x96x96")
+    return name, dims(shape)
 
 
-class Names(click.ParamType):
-    """``host,arm64``: a tuple of names without blanks."""
+def names(text: str) -> tuple[str, ...]:
+    """``host,arm64``: names without blanks."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise click.BadParameter("the list is empty")
+    return found
 
-    name = "names"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        names = tuple(part.strip() for part in str(value).split(",") if part.strip())
-        return names or self.fail("the list is empty", param, ctx)
+mean_option = click.option(
+    "--mean",
+    type=numbers,
+    metavar="NUMBER,...",
+    help="Pixel mean: value = (pixel - mean) / scale.",
+)
+scale_option = click.option(
+    "--scale",
+    type=numbers,
+    metavar="NUMBER,...",
+    help="Pixel scale, one value or one per channel.",
+)

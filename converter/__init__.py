@@ -1,0 +1,72 @@
+"""filigree.converter: a model becomes a packed model.
+
+    from filigree.converter import ConvertOptions, convert, packfile
+    converted = convert(Path("model.onnx"), options=ConvertOptions())
+    packfile.write(Path("model.fil"), converted.data)
+
+Importing this package loads none of the heavy ones (numpy, onnx); ``convert`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filigree.converter.lowering.program import Program
+    from filigree.converter.report import Report
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What may be asked of a conversion; the defaults suit a pruned model on this machine.
+
+    ``target``: host, x86-64, arm64 or wasm, whose cost table chooses patterns (the packed model
+    runs everywhere); ``isa`` narrows it ("avx2").
+    ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
+    ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
+    ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
+    ``outputs``: values to cut the model at. ``name``: of the packed model (None: the file's).
+    ``labels``, ``mean``, ``scale`` and ``size`` (height, width) travel in the metadata.
+    """
+
+    target: str = "host"
+    isa: str | None = None
+    pattern: str = "auto"
+    objective: str = "time"
+    batch: int = 1
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    input_layout: str | None = None
+    outputs: tuple[str, ...] = ()
+    name: str | None = None
+    labels: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    size: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The packed model as program and as bytes, why each layer is as it is, and seconds a stage."""
+
+    program: Program
+    data: bytes
+    report: Report
+    seconds: Mapping[str, float]
+
+
+def convert(
+    source: Path, *, options: ConvertOptions | None = None, progress: Progress | None = None
+) -> Converted:
+    """Convert the ONNX model at ``source``; nothing is written.
+
+    ``progress(stage, fraction)`` is called as stages start. Raises errors of
+    ``filigree.converter.errors``, every problem of a kind at once.
+    """
+    from filigree.converter.pipeline import run
+
+    return run(Path(source), options or ConvertOptions(), progress=progress)

@@ -1,16 +1,23 @@
 #include "filigree/filigree.h"
-#include "kernels/kernels.h"
 #include "runtime/config.h"
-#include <stdatomic.h>
+#include "runtime/context.h"
 #if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
 #include <cpuid.h>
 #endif
 
-/* The best of scalar is scalar: it is the reference the others are tested against. */
+#if __GCC_ATOMIC_INT_LOCK_FREE == 2
+#define SHARED _Atomic
+#else
+#define SHARED volatile /* Cortex-M0: one core, and no instruction for more */
+#endif
+
+/* Every ISA but scalar, the reference, runs its kernels once against it before it is used. */
+#if !FIL_NO_SELFTEST
 enum { UNTESTED, PASSED, FAILED };
 
-static atomic_uchar tested[FIL_ISA_COUNT];
-static atomic_int forced = -1;
+static SHARED unsigned char tested[FIL_ISA_COUNT];
+#endif
+static SHARED int forced = -1;
 
 static const uint8_t isa_built[FIL_ISA_COUNT] = {
 #define X(NAME, name, lanes) FIL_HAVE_##NAME,
@@ -62,9 +69,8 @@ static int isa_passes(fil_isa isa) {
 #else
   if (isa == FIL_ISA_SCALAR) return 1;
   /* Two threads may both test: the result is the same. */
-  if (atomic_load(&tested[isa]) == UNTESTED)
-    atomic_store(&tested[isa], fil_isa_selftest(isa) == 0 ? PASSED : FAILED);
-  return atomic_load(&tested[isa]) == PASSED;
+  if (tested[isa] == UNTESTED) tested[isa] = fil_isa_selftest(isa) == 0 ? PASSED : FAILED;
+  return tested[isa] == PASSED;
 #endif
 }
 
@@ -74,7 +80,7 @@ int fil_isa_present(fil_isa isa) {
 }
 
 fil_isa fil_isa_for_lanes(uint32_t lanes) {
-  int force = atomic_load(&forced);
+  int force = forced;
   if (force >= 0) return lanes % isa_lanes[force] ? FIL_ISA_COUNT : (fil_isa)force;
   for (int isa = FIL_ISA_COUNT - 1; isa > 0; isa--)
     if (lanes % isa_lanes[isa] == 0 && fil_isa_present((fil_isa)isa)) return (fil_isa)isa;
@@ -106,6 +112,6 @@ int fil_isa_find(const char *name) {
 
 fil_status fil_isa_force(int isa) {
   if (isa >= 0 && !fil_isa_present((fil_isa)isa)) return FIL_E_UNSUPPORTED;
-  atomic_store(&forced, isa < 0 ? -1 : isa);
+  forced = isa < 0 ? -1 : isa;
   return FIL_OK;
 }

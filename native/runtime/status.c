@@ -3,7 +3,8 @@
 const char *fil_status_name(fil_status status) {
   switch (status) {
 #define X(NAME, value, sentence)                                                                   \
-  case FIL_##NAME: return #NAME;
+  case FIL_##NAME:                                                                                 \
+    return #NAME;
 #include "filigree/status.def"
 #undef X
   }
@@ -13,7 +14,8 @@ const char *fil_status_name(fil_status status) {
 const char *fil_status_sentence(fil_status status) {
   switch (status) {
 #define X(NAME, value, sentence)                                                                   \
-  case FIL_##NAME: return sentence;
+  case FIL_##NAME:                                                                                 \
+    return sentence;
 #include "filigree/status.def"
 #undef X
   }

@@ -41,11 +41,13 @@ typedef struct fil_model {
   const uint8_t *meta; /* JSON, or NULL */
   uint64_t constants_bytes, meta_bytes;
   uint64_t arena_bytes;
+  uint64_t work; /* multiply-accumulates of one run, an upper bound */
   uint32_t tensor_count, weights_count, op_count;
   uint32_t input_count, output_count;
   uint32_t lanes;
   fil_isa isa;          /* chosen by fil_open: the fastest that this CPU and this file allow */
-  int32_t bad_item;     /* after a failed open: the section, tensor, weights or op index, else -1 */
+  int32_t bad_item;     /* after a failed open: the index of the section (E_CRC, E_SECTIONS), tensor
+                         * (E_TENSOR, E_LIFETIME), port (E_IO), weights or op at fault, else -1 */
 } fil_model;
 
 /* Validate `bytes` bytes at `file` (aligned to FIL_ALIGN) and fill *m. Returns FIL_OK or the first

@@ -28,6 +28,7 @@ enum {
   FIL_MAX_IO = 64,
   FIL_MAX_SECTIONS = 16,
   FIL_MAX_COLS = 65535, /* of one weight matrix: indices fit u16 */
+  FIL_MAX_WORK_LOG2 = 40, /* a run stays under 2^40 multiply-accumulates: no file can hang it */
   FIL_MAP_RANK = 4,
   FIL_NAME_BYTES = 48
 };

@@ -1,0 +1,173 @@
+"""``filigree bench``: a packed model against its dense twin and other runtimes, taking turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from filigree.cli.console import console, duration, percent, size
+from filigree.cli.options import force_option, json_option, names, register, report_option
+
+if TYPE_CHECKING:
+    from filigree.cli.tasks.bench import Bench, Peer
+    from filigree.cli.tasks.layers import Measured
+
+PEERS = ("onnxruntime",)
+
+
+@register("bench", "Time a packed model against others.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--vs",
+    type=names,
+    metavar="PEER[=MODEL],...",
+    help="Other runtimes: onnxruntime, or onnxruntime=model.onnx.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="The original model, for --dense and for peers without a model of their own.",
+)
+@click.option("--dense", is_flag=True, help="Also time our own dense twin (needs --against).")
+@click.option("--layers", "by_layer", is_flag=True, help="Also time every layer.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01, 120),
+    default=2.0,
+    show_default=True,
+    help="Time to spend on each candidate.",
+)
+@click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
+@report_option
+@force_option
+@json_option
+def command(
+    model: Path,
+    vs: tuple[str, ...] | None,
+    against: Path | None,
+    dense: bool,
+    by_layer: bool,
+    seconds: float,
+    isa: str | None,
+    report: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Time MODEL (.fil) on one pinned core and one thread, taking turns with the others."""
+    from filigree.cli.failures import check_paths
+    from filigree.cli.tasks import bench
+    from filigree.cli.tasks.conversion import twin_of
+    from filigree.cli.tasks.packed import open_packed
+    from filigree.native.model import Model
+
+    peers = _peers(vs or (), against, dense=dense)
+    check_paths(reads=[model, against, *(p.model for p in peers)], writes=[report], force=force)
+    ours = bench.Ours(open_packed(model, isa=isa), model.stat().st_size)
+    with console.progress() as progress:
+        twin = None
+        if dense and against is not None:
+            data = twin_of(against, model, progress=progress).data
+            twin = bench.Ours(Model.from_bytes(data, isa=isa), len(data))
+        result = bench.measure(ours, twin, peers=peers, seconds=seconds, progress=progress)
+        if by_layer or report:
+            layers = bench.layer_times(ours.model, twin.model if twin else None)
+            result = replace(result, layers=layers)
+    if report:
+        write_page(report, model, result)
+    if as_json:
+        console.json({"model": model.name, **bench.as_json(result)})
+        return
+    show(result, by_layer=by_layer)
+    if report:
+        console.line(f"wrote {report}")
+
+
+def _peers(vs: tuple[str, ...], against: Path | None, *, dense: bool) -> list[Peer]:
+    from filigree.cli.tasks.bench import Peer
+    from filigree.converter.errors import UsageError
+
+    problems, peers = [], []
+    if dense and against is None:
+        problems.append("--dense needs --against MODEL, the model that was converted")
+    for item in vs:
+        name, _, given = item.partition("=")
+        path = Path(given) if given else against
+        if name not in PEERS:
+            problems.append(f"--vs {name}: unknown peer; known: {', '.join(PEERS)}")
+        elif path is None:
+            problems.append(f"--vs {name} needs a model: --vs {name}=model.onnx or --against MODEL")
+        else:
+            peers.append(Peer(name, path))
+    if len(problems) == 1:
+        raise UsageError(problems[0])
+    if problems:
+        raise UsageError("the options do not go together", problems)
+    return peers
+
+
+def show(result: Bench, *, by_layer: bool) -> None:
+    """The result as text."""
+    from filigree.cli.tasks.bench import how
+
+    ours = result.timings[0].median
+    console.line(how(result))
+    rows = []
+    for timing in result.timings:
+        bytes_, gap = result.sizes.get(timing.name), result.differences.get(timing.name)
+        rows.append(
+            (
+                timing.name,
+                duration(timing.median),
+                duration(timing.minimum),
+                duration(timing.iqr),
+                f"{timing.median / ours:.2f}x",
+                "-" if bytes_ is None else size(bytes_),
+                "-" if gap is None else f"{gap:.1e}",
+            )
+        )
+    console.table(
+        ("what", "median", "fastest", "middle half", "to ours", "file", "difference"), rows
+    )
+    if by_layer:
+        console.line()
+        _show_layers(result.layers)
+
+
+def _show_layers(layers: Mapping[str, Measured]) -> None:
+    total = sum(m.seconds for m in layers.values()) or 1.0
+    console.table(
+        ("layer", "time", "share", "dense twin", "speed-up"),
+        [
+            (
+                node,
+                duration(m.seconds),
+                percent(m.seconds / total),
+                "-" if m.dense_seconds is None else duration(m.dense_seconds),
+                "-" if m.speedup is None else f"{m.speedup:.2f}x",
+            )
+            for node, m in layers.items()
+        ],
+    )
+
+
+def write_page(report: Path, model: Path, result: Bench) -> None:
+    """The HTML page: speed, size, layers with measured times, pictures, memory."""
+    from filigree.cli.pages.html import facts, page
+    from filigree.cli.pages.model import model_sections, timing_section
+    from filigree.cli.tasks.bench import how
+    from filigree.cli.tasks.packed import open_program
+    from filigree.converter import packfile
+
+    program = open_program(model)
+    cards = [(timing.name, duration(timing.median)) for timing in result.timings]
+    sections = [
+        facts([*cards, ("packed model", size(model.stat().st_size)), ("ISA", result.isa)]),
+        timing_section(result.timings, result.sizes, how=f"{how(result)}."),
+        *model_sections(program, measured=result.layers),
+    ]
+    packfile.write(report, page(f"{model.name}: speed", how(result), sections=sections).encode())

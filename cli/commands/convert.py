@@ -1,0 +1,226 @@
+"""``filigree convert``: a model becomes a packed model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filigree.cli.console import console, plural, size
+from filigree.cli.options import (
+    byte_size,
+    dims,
+    force_option,
+    json_option,
+    mean_option,
+    named_dims,
+    register,
+    report_option,
+    scale_option,
+)
+
+if TYPE_CHECKING:
+    from filigree.converter import Converted, ConvertOptions
+
+PATTERNS = ("auto", "dense", "1x1", "2x1", "4x1", "8x1")
+TARGETS = ("host", "x86-64", "arm64", "wasm")
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the user asked of the conversion itself."""
+
+    pattern: str
+    target: str
+    batch: int
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    input_layout: str | None
+    labels: Path | None
+    mean: tuple[float, ...] | None
+    scale: tuple[float, ...] | None
+    size: tuple[int, ...] | None
+    outputs: tuple[str, ...]
+
+
+@register("convert", "Turn a model into a packed model.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The packed model (.fil)."
+)
+@click.option(
+    "--pattern",
+    type=click.Choice(PATTERNS),
+    default="auto",
+    show_default=True,
+    help="How weights are grouped; auto chooses per layer by the target's cost table.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="host",
+    show_default=True,
+    help="What the packed model is tuned for; it runs everywhere.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="What a symbolic batch axis becomes.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    type=named_dims,
+    multiple=True,
+    metavar="NAME=1x3x96x96",
+    help="An input's shape, where the model leaves it open.",
+)
+@click.option(
+    "--input-layout",
+    type=click.Choice(["NHWC", "NCHW"]),
+    help="The layout in which the caller will give images.",
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
+@mean_option
+@scale_option
+@click.option("--size", type=dims, metavar="HxW", help="Height x width images are resized to.")
+@click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
+@click.option(
+    "--ram",
+    type=byte_size,
+    metavar="SIZE",
+    help="Exit code 4 if the arena is larger, e.g. 256KiB.",
+)
+@click.option(
+    "--flash", type=byte_size, metavar="SIZE", help="Exit code 4 if the file is larger, e.g. 1MB."
+)
+@report_option
+@force_option
+@json_option
+def command(
+    model: Path,
+    out: Path,
+    ram: int | None,
+    flash: int | None,
+    report: Path | None,
+    force: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Convert MODEL (.onnx) to a packed model that every filigree runtime reads."""
+    from filigree.cli.failures import check_paths, nothing_written
+
+    asked = Flags(**flags)
+    with nothing_written():
+        check_paths(reads=[model, asked.labels], writes=[out, report], force=force)
+        from filigree.cli.tasks.conversion import check_budget
+        from filigree.converter import packfile
+
+        converted = _convert(model, asked)
+        check_budget(converted.program, stored=len(converted.data), ram=ram, flash=flash)
+        html = _page(model, converted) if report else b""
+    packfile.write(out, converted.data)
+    if report:
+        packfile.write(report, html)
+    if as_json:
+        console.json(_as_json(model, out, converted))
+        return
+    _show(model, out, converted)
+    if report:
+        console.line(f"wrote {report}")
+    console.line(f"next: filigree verify {out} --against {model}")
+
+
+def _convert(model: Path, flags: Flags) -> Converted:
+    from filigree.converter import convert
+
+    options = _options(flags)
+    with console.progress() as progress:
+        converted = convert(model, options=options, progress=progress)
+    _check_labels(converted, flags)
+    return converted
+
+
+def _options(flags: Flags) -> ConvertOptions:
+    from filigree.cli.tasks.labels import read_labels
+    from filigree.converter import ConvertOptions
+
+    return ConvertOptions(
+        pattern=flags.pattern,
+        target=flags.target,
+        batch=flags.batch,
+        shapes=dict(flags.shapes),
+        input_layout=flags.input_layout,
+        labels=tuple(read_labels(flags.labels)) if flags.labels else (),
+        mean=flags.mean or (),
+        scale=flags.scale or (),
+        size=flags.size,
+        outputs=flags.outputs,
+    )
+
+
+def _check_labels(converted: Converted, flags: Flags) -> None:
+    from filigree.converter.errors import UsageError
+
+    labels = converted.program.meta.get("labels") or []
+    port = converted.program.outputs[0]
+    if labels and len(labels) != port.shape[-1]:
+        raise UsageError(
+            f'{flags.labels} has {len(labels)} labels, output "{port.name}" '
+            f"{plural(port.shape[-1], 'value')}"
+        )
+
+
+def _as_json(model: Path, out: Path, converted: Converted) -> dict[str, Any]:
+    from filigree.cli.tasks.memory import peak
+
+    plan = converted.program.plan
+    return {
+        "model": str(model),
+        "model_bytes": model.stat().st_size,
+        "written": str(out),
+        "bytes": len(converted.data),
+        "arena_bytes": plan.arena_bytes if plan else None,
+        "arena_lower_bound": plan.lower_bound if plan else None,
+        "peak": peak(converted.program).node if converted.program.ops else None,
+        "seconds": converted.seconds,
+        **converted.report.to_json(),
+    }
+
+
+def _show(model: Path, out: Path, converted: Converted) -> None:
+    from filigree.cli.tasks.layers import HEADER, layers, row, summary
+    from filigree.cli.tasks.memory import peak
+
+    before, after = model.stat().st_size, len(converted.data)
+    console.line(f"wrote {out}: {after:,} bytes, {after / before:.2f}x {model.name} ({before:,})")
+    plan = converted.program.plan
+    if plan is not None:
+        console.line(f'arena {size(plan.arena_bytes)}, peak at "{peak(converted.program).node}"')
+    found = layers(converted.program.meta)
+    console.line(summary(found))
+    if found:
+        console.line()
+        console.table(HEADER, [row(layer) for layer in found])
+        console.line()
+
+
+def _page(model: Path, converted: Converted) -> bytes:
+    from filigree.cli.pages.html import facts, page
+    from filigree.cli.pages.model import model_sections
+    from filigree.cli.tasks.layers import layers, summary
+
+    before, after = model.stat().st_size, len(converted.data)
+    plan = converted.program.plan
+    cards = [
+        ("packed model", size(after)),
+        ("of the original", f"{after / before:.2f}x"),
+        ("arena", size(plan.arena_bytes) if plan else "-"),
+        ("operations", str(len(converted.program.ops))),
+    ]
+    sections = [facts(cards), *model_sections(converted.program, measured={})]
+    subtitle = summary(layers(converted.program.meta))
+    return page(f"{model.name}, converted", subtitle, sections=sections).encode()

@@ -1,0 +1,127 @@
+"""Time a packed model, its dense twin and other runtimes in turns, whole and layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filigree.cli.console import plural
+from filigree.cli.tasks.compare import relative
+from filigree.cli.tasks.layers import Measured
+from filigree.cli.tasks.packed import F32, OnnxModel, many, random_inputs, shapes
+from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned
+from filigree.native.model import Model
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another runtime and the model it runs."""
+
+    name: str
+    model: Path
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was timed, ours first. ``sizes`` are file bytes; ``differences`` the largest difference
+    of a candidate's outputs from ours, relative to the output range; ``core`` the pinned core."""
+
+    timings: Sequence[Timing]
+    sizes: Mapping[str, int]
+    differences: Mapping[str, float]
+    core: int | None
+    isa: str
+    layers: Mapping[str, Measured] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A packed model, opened, and the bytes of its file."""
+
+    model: Model
+    bytes: int
+
+
+def measure(
+    ours: Ours,
+    twin: Ours | None,
+    *,
+    peers: Sequence[Peer],
+    seconds: float,
+    progress: Callable[[str, float], None] | None = None,
+) -> Bench:
+    """Time everything in turns, on the same seeded input, on one pinned core."""
+    inputs = random_inputs(shapes(ours.model), seed=1)
+    expected = many(ours.model.run(*inputs))
+    with pinned() as core:
+        candidates = [Candidate("filigree", _packed_call(ours.model, inputs))]
+        sizes, differences = {"filigree": ours.bytes}, {}
+        if twin is not None:
+            candidates.append(Candidate("filigree dense", _packed_call(twin.model, inputs)))
+            sizes["filigree dense"] = twin.bytes
+            differences["filigree dense"] = relative(many(twin.model.run(*inputs)), expected)
+        for peer in peers:
+            name = f"{peer.name} {peer.model.stem}" if len(peers) > 1 else peer.name
+            session = OnnxModel(peer.model)
+            candidates.append(Candidate(name, _session_call(session, inputs)))
+            sizes[name] = peer.model.stat().st_size
+            differences[name] = relative(session.run(inputs), expected)
+        timings = interleave(candidates, seconds=seconds, progress=progress)
+    return Bench(timings, sizes, differences, core, ours.model.isa)
+
+
+def _packed_call(model: Model, inputs: list[F32]) -> Callable[[], object]:
+    return lambda: model.run(*inputs)
+
+
+def _session_call(session: OnnxModel, inputs: list[F32]) -> Callable[[], object]:
+    feed = session.feed(inputs)
+    return lambda: session.session.run(None, feed)
+
+
+def layer_times(ours: Model, twin: Model | None) -> dict[str, Measured]:
+    """Median seconds per user's node, with the dense twin's where there is one."""
+    inputs = random_inputs(shapes(ours), seed=1)
+    with pinned():
+        mine = _by_node(ours, inputs)
+        dense = _by_node(twin, inputs) if twin is not None else {}
+    return {node: Measured(seconds, dense.get(node)) for node, seconds in mine.items()}
+
+
+def _by_node(model: Model, inputs: list[F32]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for op in model.profile(*inputs):
+        total[op.node] = total.get(op.node, 0.0) + op.seconds
+    return total
+
+
+def as_json(result: Bench) -> dict[str, Any]:
+    """The result for ``--json``: seconds and bytes."""
+    ours = result.timings[0].median
+    return {
+        "isa": result.isa,
+        "core": result.core,
+        "threads": 1,
+        "results": [
+            {
+                **asdict(timing),
+                "ratio": timing.median / ours,
+                "bytes": result.sizes.get(timing.name),
+                "difference": result.differences.get(timing.name),
+            }
+            for timing in result.timings
+        ],
+        "layers": [
+            {"layer": node, **asdict(measured), "speedup": measured.speedup}
+            for node, measured in result.layers.items()
+        ],
+    }
+
+
+def how(result: Bench) -> str:
+    """How it was timed, in one line."""
+    where = f"core {result.core}" if result.core is not None else "not pinned"
+    samples = plural(result.timings[0].samples, "sample")
+    return f"{result.isa}, one thread, {where}, {samples} each, taking turns"

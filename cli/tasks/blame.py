@@ -1,0 +1,119 @@
+"""Find the first operation whose result is wrong, and whose fault it is.
+
+The float64 reference runs the packed program. If it agrees with ONNX Runtime, the runtime is wrong:
+its tensors are compared with the reference's, in program order. If it does not, the conversion is
+wrong: the reference's tensors are compared with ONNX Runtime's value of the same node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.cli.tasks.compare import Blame, Case, relative
+from filigree.cli.tasks.filefacts import op_name
+from filigree.cli.tasks.packed import F32, OnnxModel, open_packed, open_program
+from filigree.converter.lowering.program import Place, Port, Program
+from filigree.native.model import Model
+
+TOLERANCE = 1e-4  # of an inner tensor's range
+
+
+@dataclass(frozen=True)
+class Step:
+    """The last op that writes a tensor, and the tensor's value after it."""
+
+    op: int
+    value: NDArray[Any]
+
+
+def first_wrong(packed: Path, source: Path, case: Case, *, isa: str | None) -> Blame | None:
+    """The first wrong op for the first input, or None if no single op is to blame."""
+    program = open_program(packed)
+    inputs, expected = case.inputs[0], case.expected[0]
+    steps = _reference_steps(program, inputs)
+    outputs = _reference_outputs(program, inputs)
+    if relative(outputs, expected) <= TOLERANCE:
+        pairs = _runtime_pairs(open_packed(packed, isa=isa), program, steps, inputs)
+        return _first(program, pairs, side="runtime")
+    return _first(program, _onnx_pairs(source, program, steps, inputs), side="conversion")
+
+
+def _first(
+    program: Program, pairs: Iterator[tuple[Step, NDArray[Any]]], *, side: str
+) -> Blame | None:
+    for step, other in pairs:
+        want, got = (step.value, other) if side == "runtime" else (other, step.value)
+        gap = relative([got], [want])
+        if gap > TOLERANCE:
+            op = program.ops[step.op]
+            return Blame(step.op, op.node, op_name(op.kind), gap, side)
+    return None
+
+
+def _last_writers(program: Program) -> dict[str, int]:
+    return {op.output: i for i, op in enumerate(program.ops)}
+
+
+def _reference_steps(program: Program, inputs: list[F32]) -> list[Step]:
+    """Every tensor's final value in float64, in the order of their last writers."""
+    from filigree.converter import reference
+
+    writers = _last_writers(program)
+    names = [name for name in writers if program.tensors[name].place is Place.ARENA]
+    ports = tuple(Port(name, name, program.tensors[name].shape) for name in names)
+    values = reference.run(replace(program, outputs=ports), *inputs)
+    steps = [Step(writers[name], value) for name, value in zip(names, values, strict=True)]
+    return sorted(steps, key=lambda step: step.op)
+
+
+def _reference_outputs(program: Program, inputs: list[F32]) -> list[F32]:
+    from filigree.converter import reference
+
+    return [np.asarray(value, np.float32) for value in reference.run(program, *inputs)]
+
+
+def _runtime_pairs(
+    model: Model, program: Program, steps: list[Step], inputs: list[F32]
+) -> Iterator[tuple[Step, NDArray[Any]]]:
+    """Each step with the runtime's tensor, taken right after its op."""
+    index = {name: i for i, name in enumerate(program.tensors)}
+    wanted = {step.op for step in steps}
+    seen = {}
+
+    def keep(op: int) -> None:
+        if op in wanted:
+            seen[op] = model.tensor(index[program.ops[op].output])
+
+    model.trace(*inputs, after=keep)
+    for step in steps:
+        yield step, seen[step.op]
+
+
+def _onnx_pairs(
+    source: Path, program: Program, steps: list[Step], inputs: list[F32]
+) -> Iterator[tuple[Step, NDArray[Any]]]:
+    """Each step with ONNX Runtime's value of the node it came from, where sizes allow."""
+    values = _onnx_values(source, inputs)
+    for step in steps:
+        value = values.get(program.ops[step.op].node)
+        if value is not None and value.size == step.value.size:
+            yield step, value
+
+
+def _onnx_values(source: Path, inputs: list[F32]) -> dict[str, NDArray[Any]]:
+    """First output of every named node."""
+    import onnx
+
+    model = onnx.load(source)
+    names = {node.output[0]: node.name for node in model.graph.node if node.name}
+    have = {value.name for value in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
+    session = OnnxModel(model.SerializeToString(), name=source.name)
+    results = session.session.run(list(names), session.feed(inputs))
+    return {names[key]: np.asarray(value) for key, value in zip(names, results, strict=True)}

@@ -1,0 +1,193 @@
+"""Compare a packed model with ONNX Runtime, on every target, and find the first wrong layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.cli.tasks.packed import (
+    F32,
+    OnnxModel,
+    many,
+    open_packed,
+    random_inputs,
+)
+from filigree.converter.errors import BadFile, ToolMissing, UsageError
+
+TARGETS = ("host", "arm64", "wasm")
+ENGINES = {"arm64": ("arm64",), "wasm": ("wasm-node", "wasm-wasmtime")}
+ISAS = {"arm64": ("neon",), "wasm": ("wasm", "wasm_relaxed")}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One target and instruction set: the largest difference relative to the output range, or
+    why it was skipped. ``wanted`` is whether the user named the target."""
+
+    target: str
+    isa: str
+    difference: float | None = None
+    output: str = ""
+    skipped: str | None = None
+    wanted: bool = True
+
+    def agrees(self, tolerance: float) -> bool:
+        return self.difference is not None and self.difference <= tolerance
+
+
+@dataclass(frozen=True)
+class Blame:
+    """The first op whose result is wrong: ``difference`` is relative to the range of its output,
+    ``side`` says whether the runtime or the conversion made it."""
+
+    op: int
+    node: str
+    kind: str
+    difference: float
+    side: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order."""
+
+    inputs: list[list[F32]]
+    expected: list[list[F32]]
+    outputs: list[str]
+
+
+def relative(got: list[F32], want: list[F32]) -> float:
+    """The largest difference over all outputs, each relative to the range of ``want``."""
+    return max(worst(got, want))
+
+
+def worst(got: list[F32], want: list[F32]) -> list[float]:
+    """Per output: the largest difference relative to the output's range; inf if shapes differ or
+    a value is not finite where it should be."""
+    return [_difference(a, b) for a, b in zip(got, want, strict=True)]
+
+
+def _difference(got: NDArray[np.floating], want: NDArray[np.floating]) -> float:
+    if got.size != want.size:
+        return float("inf")
+    if not want.size:
+        return 0.0
+    a, b = got.ravel().astype(np.float64), want.ravel().astype(np.float64)
+    span = float(b.max() - b.min())
+    scale = span if span > 0 else max(1.0, float(np.abs(b).max()))
+    gap = float(np.abs(a - b).max()) / scale
+    return gap if np.isfinite(gap) else float("inf")
+
+
+def make_case(source: Path, dims: list[tuple[int, ...]], *, count: int, data: Path | None) -> Case:
+    """Inputs (seeded, or the first ``count`` rows of an .npz) and ONNX Runtime's results."""
+    session = OnnxModel(source)
+    inputs = (
+        _from_data(data, dims, count)
+        if data
+        else [random_inputs(dims, seed=seed) for seed in range(count)]
+    )
+    return Case(inputs, [session.run(arrays) for arrays in inputs], session.outputs)
+
+
+def _from_data(path: Path, dims: list[tuple[int, ...]], count: int) -> list[list[F32]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, AttributeError) as error:
+        raise BadFile(f"{path.name} is not an .npz file that can be read", [str(error)]) from error
+    pools = [_pool(arrays, shape, path) for shape in dims]
+    rows = min(count, *(len(pool) for pool in pools))
+    return [[pool[i] for pool in pools] for i in range(rows)]
+
+
+def _pool(arrays: dict[str, NDArray[np.generic]], shape: tuple[int, ...], path: Path) -> list[F32]:
+    """The first array whose rows hold as many numbers as ``shape``, cut into such rows."""
+    wanted = int(np.prod(shape))
+    for array in arrays.values():
+        if array.ndim > 1 and len(array) and array.dtype.kind in "fiu" and array[0].size == wanted:
+            return [np.asarray(row, dtype=np.float32).reshape(shape) for row in array]
+    text = "x".join(str(dim) for dim in shape)
+    raise UsageError(f"no array in {path.name} has rows that fit the input {text}")
+
+
+def compare_host(
+    path: Path, case: Case, *, isas: list[str], progress: Callable[[str, float], None]
+) -> Iterator[Row]:
+    """One row per instruction set, each forced in turn."""
+    from filigree.native.model import isas as present
+
+    for i, isa in enumerate(isas):
+        progress(f"host {isa}", i / len(isas))
+        if isa not in present():
+            yield Row("host", isa, skipped=f"this machine has {', '.join(present())}")
+            continue
+        model = open_packed(path, isa=isa)
+        yield _row("host", isa, case, [many(model.run(*arrays)) for arrays in case.inputs])
+
+
+def compare_emulated(
+    data: bytes, case: Case, *, target: str, isas: list[str], wanted: bool
+) -> Iterator[Row]:
+    """Rows of one emulated target ("arm64", "wasm"), one per engine and instruction set."""
+    from filigree.packaging import emulate
+
+    for engine in ENGINES[target]:
+        missing = emulate.available(engine)
+        for isa in [isa for isa in ISAS[target] if not isas or isa in isas]:
+            if missing:
+                yield Row(engine, isa, skipped=missing, wanted=wanted)
+                continue
+            yield _emulated(engine, isa, data, case, wanted=wanted)
+
+
+def _emulated(engine: str, isa: str, data: bytes, case: Case, *, wanted: bool) -> Row:
+    from filigree.packaging import emulate
+
+    try:
+        got = [emulate.run(engine, data, arrays, isa=isa) for arrays in case.inputs]
+    except ToolMissing as error:
+        return Row(engine, isa, skipped=error.headline, wanted=wanted)
+    return _row(engine, isa, case, got)
+
+
+def _row(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
+    gaps = [worst(a, b) for a, b in zip(got, case.expected, strict=True)]
+    by_output = [max(column) for column in zip(*gaps, strict=True)]
+    index = int(np.argmax(by_output))
+    return Row(target, isa, by_output[index], case.outputs[index])
+
+
+def compare(
+    path: Path,
+    case: Case,
+    *,
+    targets: tuple[str, ...],
+    isas: list[str],
+    named: bool,
+    progress: Callable[[str, float], None],
+) -> list[Row]:
+    """Every row of ``targets``; ``isas`` empty: all. ``named``: the user named the targets, so a
+    missing tool matters."""
+    rows: list[Row] = []
+    if "host" in targets:
+        rows += compare_host(path, case, isas=_host_isas(isas), progress=progress)
+    data = path.read_bytes()
+    for target in targets:
+        if target != "host":
+            progress(target, 0.5)
+            rows += compare_emulated(data, case, target=target, isas=isas, wanted=named)
+    return rows
+
+
+def _host_isas(asked: list[str]) -> list[str]:
+    """Those asked for, less the ones that only an emulated target has; all present if none."""
+    from filigree.native.model import isas as present
+
+    elsewhere = {isa for names in ISAS.values() for isa in names}
+    chosen = [isa for isa in asked if isa in present() or isa not in elsewhere]
+    return chosen if asked else present()

@@ -1,0 +1,11 @@
+"""The instruction sets that the C list (``isa.def``) names."""
+
+from __future__ import annotations
+
+from filigree.native import enums
+from filigree.native._ffi import ffi, lib
+
+
+def known_isas() -> list[str]:
+    """Every name, slowest first, whether present here or not."""
+    return [ffi.string(lib.fil_isa_name(isa)).decode() for isa in range(enums.FIL_ISA_COUNT)]

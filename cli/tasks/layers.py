@@ -1,0 +1,86 @@
+"""The per-layer report of a packed model, for tables and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from filigree.cli.console import percent, plural
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with weights, as the packed model's metadata describes it."""
+
+    node: str
+    kind: str
+    rows: int
+    cols: int
+    positions: int
+    pattern: str
+    sparsity: float
+    fill: float
+    stored_bytes: int
+    dense_bytes: int
+    kernel: str
+    predicted_speedup: float | None
+    reason: str
+
+    @property
+    def is_sparse(self) -> bool:
+        return self.pattern != "dense"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Median seconds of a layer in this packed model, and in its dense twin if that was timed."""
+
+    seconds: float
+    dense_seconds: float | None = None
+
+    @property
+    def speedup(self) -> float | None:
+        if self.dense_seconds is None or self.seconds <= 0:
+            return None
+        return self.dense_seconds / self.seconds
+
+
+def layers(meta: dict[str, Any]) -> list[Layer]:
+    """The layers in ``meta``; entries that are not whole are left out (metadata is optional)."""
+    fields = Layer.__dataclass_fields__
+    entries = meta.get("layers") or []
+    whole = (e for e in entries if isinstance(e, dict) and fields.keys() <= e.keys())
+    return [Layer(**{name: entry[name] for name in fields}) for entry in whole]
+
+
+HEADER = ("layer", "kind", "weights", "pattern", "sparsity", "fill", "bytes", "speed-up", "why")
+
+
+def row(layer: Layer) -> list[str]:
+    """A table row under ``HEADER``; the speed-up is the predicted one against dense."""
+    gain = layer.predicted_speedup
+    return [
+        layer.node,
+        layer.kind,
+        f"{layer.rows}x{layer.cols}",
+        layer.pattern,
+        percent(layer.sparsity),
+        percent(layer.fill),
+        f"{layer.stored_bytes}/{layer.dense_bytes}",
+        "-" if gain is None else f"{gain:.2f}x",
+        layer.reason,
+    ]
+
+
+def summary(rows: Iterable[Layer]) -> str:
+    """``14 of 28 layers are sparse (4x1: 13, 2x1: 1)``."""
+    every = list(rows)
+    counts: dict[str, int] = {}
+    for layer in every:
+        if layer.is_sparse:
+            counts[layer.pattern] = counts.get(layer.pattern, 0) + 1
+    if not counts:
+        return f"all {plural(len(every), 'layer')} stay dense"
+    patterns = ", ".join(f"{name}: {counts[name]}" for name in sorted(counts))
+    return f"{sum(counts.values())} of {plural(len(every), 'layer')} are sparse ({patterns})"

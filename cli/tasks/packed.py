@@ -1,0 +1,120 @@
+"""Open packed models and ONNX Runtime sessions, and make inputs for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.converter.errors import BadFile, UsageError
+from filigree.native.model import Model, load
+
+if TYPE_CHECKING:
+    from filigree.converter.lowering.program import Program
+
+F32 = NDArray[np.float32]
+
+
+def open_packed(path: Path, *, isa: str | None = None) -> Model:
+    """The packed model at ``path``. Raises the runtime's BadFile, or UsageError for ``isa``."""
+    try:
+        return load(path, isa=isa)
+    except ValueError as error:  # an instruction set that is not here, or not for this file
+        raise UsageError(str(error), hint="filigree doctor lists what is present") from error
+
+
+def open_program(path: Path) -> Program:
+    """The packed model at ``path`` as a program, for reports."""
+    from filigree.converter import packfile
+
+    return packfile.decode(path.read_bytes())
+
+
+def shapes(model: Model) -> list[tuple[int, ...]]:
+    """The shapes of a model's inputs."""
+    return [tuple(port.shape) for port in model.inputs]
+
+
+def random_inputs(dims: list[tuple[int, ...]], *, seed: int) -> list[F32]:
+    """Seeded normal values, one array per input shape."""
+    draw = np.random.default_rng(seed)
+    return [draw.standard_normal(shape).astype(np.float32) for shape in dims]
+
+
+def many(result: Any) -> list[F32]:
+    """A model's result as a list, whether it has one output or several."""
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+@dataclass(frozen=True)
+class OnnxPort:
+    """An input of an ONNX model: its name and whether it takes float32."""
+
+    name: str
+    is_float: bool
+    dims: tuple[Any, ...]
+
+
+class OnnxModel:
+    """A one-threaded ONNX Runtime session.
+
+    Raises UsageError if onnxruntime cannot take the model; inputs that differ from the model's only
+    by NHWC against NCHW are transposed.
+    """
+
+    def __init__(self, source: Path | bytes, *, name: str | None = None) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        self.name = name or (source.name if isinstance(source, Path) else "the model")
+        given = source if isinstance(source, bytes) else str(source)
+        try:
+            self.session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has no common base for its exceptions
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise BadFile(f"ONNX Runtime cannot load {self.name}", [first]) from error
+        self.inputs = [
+            OnnxPort(port.name, port.type == "tensor(float)", tuple(port.shape))
+            for port in self.session.get_inputs()
+        ]
+        self.outputs = [port.name for port in self.session.get_outputs()]
+
+    def feed(self, arrays: list[F32]) -> dict[str, F32]:
+        """The arrays by input name, in the model's own layout."""
+        if len(arrays) != len(self.inputs):
+            raise UsageError(
+                f"{self.name} has {len(self.inputs)} inputs, the packed model {len(arrays)}"
+            )
+        pairs = zip(self.inputs, arrays, strict=True)
+        return {port.name: _in_layout(array, port, self.name) for port, array in pairs}
+
+    def run(self, arrays: list[F32]) -> list[F32]:
+        """All outputs, float32."""
+        results = self.session.run(None, self.feed(arrays))
+        return [np.asarray(result, dtype=np.float32) for result in results]
+
+
+def _in_layout(array: F32, port: OnnxPort, model: str) -> F32:
+    if not port.is_float:
+        raise UsageError(f'input "{port.name}" of {model} is not float32')
+    if _matches(array.shape, port.dims):
+        return array
+    for axes in ((0, 3, 1, 2), (0, 2, 3, 1)):
+        if array.ndim == 4 and _matches(tuple(array.shape[axis] for axis in axes), port.dims):
+            return np.ascontiguousarray(array.transpose(axes))
+    wanted = "x".join(str(dim) for dim in port.dims)
+    given = "x".join(str(dim) for dim in array.shape)
+    raise UsageError(f'input "{port.name}" of {model} is {wanted}, the packed model takes {given}')
+
+
+def _matches(shape: tuple[int, ...], dims: tuple[Any, ...]) -> bool:
+    if len(shape) != len(dims):
+        return False
+    return all(
+        not isinstance(want, int) or have == want for have, want in zip(shape, dims, strict=True)
+    )

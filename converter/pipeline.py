@@ -1,0 +1,130 @@
+"""Conversion from end to end, as a recipe.
+
+    load -> passes -> lower -> pack -> plan -> write
+
+Programs are checked between the stages, and the bytes are opened as a device would open them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from filigree.converter import Converted, ConvertOptions, Progress, lowering, packfile, passes
+from filigree.converter.errors import UsageError
+from filigree.converter.frontends import onnx
+from filigree.converter.lowering.check import check
+from filigree.converter.lowering.plan import plan
+from filigree.converter.lowering.program import Program
+from filigree.converter.report import LayerReport, MemoryReport, Report
+from filigree.converter.sparsity import Choice, CostTable, pack
+
+TARGETS = ("host", "x86-64", "arm64", "wasm")
+STAGES = {"reading": 0.0, "simplifying": 0.1, "lowering": 0.45, "packing": 0.6, "planning": 0.8}
+STAGES |= {"writing": 0.9}
+
+
+class _Stages:
+    """Says which stage starts and keeps how long each took."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._stage = ""
+        self._since = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def start(self, stage: str) -> None:
+        self.finish()
+        self._stage, self._since = stage, time.perf_counter()
+        if self._progress is not None:
+            self._progress(stage, STAGES[stage])
+
+    def finish(self) -> None:
+        if self._stage:
+            self.seconds[self._stage] = time.perf_counter() - self._since
+
+
+def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> Converted:
+    """``filigree.converter.convert``."""
+    if options.target not in TARGETS:
+        raise UsageError(f'no target "{options.target}"', [f"targets: {', '.join(TARGETS)}"])
+    stages = _Stages(progress)
+    stages.start("reading")
+    costs = CostTable.for_target(options.target, isa=options.isa)
+    model = onnx.load(source)
+    stages.start("simplifying")
+    model = passes.run(
+        model, batch=options.batch, shapes=dict(options.shapes), outputs=options.outputs
+    )
+    stages.start("lowering")
+    program = _lowered(model, source, options)
+    stages.start("packing")
+    program, choices = pack(
+        program, costs=costs, pattern=options.pattern, objective=options.objective
+    )
+    check(program, "packed")
+    stages.start("planning")
+    program = plan(program)
+    check(program, "planned")
+    stages.start("writing")
+    report = _report(program, choices, options, costs)
+    program = dataclasses.replace(program, meta=_meta(program, source, options, report))
+    data = packfile.encode(program)
+    packfile.validate(data)
+    stages.finish()
+    return Converted(program, data, report, stages.seconds)
+
+
+def _lowered(model: ir.Model, source: Path, options: ConvertOptions) -> Program:
+    name = options.name if options.name is not None else source.stem
+    program = lowering.lower(model, name=name, input_layout=options.input_layout)
+    check(program, "lowered")
+    return program
+
+
+def _report(
+    program: Program, choices: list[Choice], options: ConvertOptions, costs: CostTable
+) -> Report:
+    return Report(
+        name=program.name,
+        target=options.target,
+        costs=f"{costs.name}: {costs.provenance}",
+        layers=tuple(LayerReport.of(choice) for choice in choices),
+        memory=MemoryReport.of(program),
+    )
+
+
+def _meta(
+    program: Program, source: Path, options: ConvertOptions, report: Report
+) -> dict[str, Any]:
+    """The packed model's metadata; nothing in it depends on where or when it was made."""
+    return {
+        **program.meta,
+        "producer": f"filigree {packfile.library_version()}",
+        "source": _source(source),
+        "target": options.target,
+        "labels": list(options.labels),
+        "preprocess": {
+            "layout": options.input_layout,
+            "mean": list(options.mean),
+            "scale": list(options.scale),
+            "size": list(options.size) if options.size else None,
+        },
+        "costs": report.costs,
+        "layers": [layer.to_json() for layer in report.layers],
+        "memory": dataclasses.asdict(report.memory),
+    }
+
+
+def _source(path: Path) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    return {"file": path.name, "sha256": digest.hexdigest(), "bytes": size}

@@ -1,0 +1,104 @@
+"""What conversion did to each layer, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from filigree.converter.lowering.program import Program
+    from filigree.converter.sparsity.select import Choice
+
+DIGITS = 4  # of predicted figures: the tables are not better
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One weight matrix.
+
+    ``node``: the user's name; ``kind``: spmm, conv, dwconv or spmv; ``cols``: inputs of one output
+    (channels x taps); ``sparsity``: share of zero weights; ``fill``: share of the stored values
+    that are zeros; ``stored_bytes``: values and indices; ``dense_bytes``: as float32;
+    ``predicted_speedup``: against the same layer stored dense, by the cost table; None where
+    nothing was chosen.
+    """
+
+    node: str
+    kind: str
+    rows: int
+    cols: int
+    positions: int
+    pattern: str
+    sparsity: float
+    fill: float
+    stored_bytes: int
+    dense_bytes: int
+    kernel: str
+    predicted_speedup: float | None
+    reason: str
+
+    @classmethod
+    def of(cls, choice: Choice) -> LayerReport:
+        """The report of one choice."""
+        gain = choice.predicted_dense_ns / choice.predicted_ns
+        return cls(
+            node=choice.layer,
+            kind=choice.kind,
+            rows=choice.rows,
+            cols=choice.cols,
+            positions=choice.positions,
+            pattern=choice.pattern,
+            sparsity=round(choice.sparsity, DIGITS),
+            fill=round(choice.fill, DIGITS),
+            stored_bytes=choice.stored_bytes,
+            dense_bytes=choice.dense_bytes,
+            kernel=choice.kernel,
+            predicted_speedup=None if choice.kind == "dwconv" else round(gain, DIGITS),
+            reason=choice.reason,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """The arena: planned bytes, the least possible, and what is alive where it is largest."""
+
+    arena_bytes: int
+    lower_bound: int
+    peak_op: int
+    peak_node: str
+    live: tuple[str, ...]
+
+    @classmethod
+    def of(cls, program: Program) -> MemoryReport:
+        """The report of a planned program (ValueError if it is not)."""
+        from filigree.converter.lowering.plan import live_at_peak
+
+        if program.plan is None:
+            raise ValueError("the program has no memory plan")
+        peak = program.plan.peak_op
+        return cls(
+            arena_bytes=program.plan.arena_bytes,
+            lower_bound=program.plan.lower_bound,
+            peak_op=peak,
+            peak_node=program.ops[peak].node if program.ops else "",
+            live=live_at_peak(program),
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole conversion; ``costs`` says which cost table chose, and where it is from."""
+
+    name: str
+    target: str
+    costs: str
+    layers: tuple[LayerReport, ...]
+    memory: MemoryReport
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "layers": [layer.to_json() for layer in self.layers]}

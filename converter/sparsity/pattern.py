@@ -1,0 +1,214 @@
+"""The ``Ox1`` patterns: a weight matrix to its stored form and back, exactly.
+
+O neighbouring rows (a group) share one list of column indices; for each index all O values are
+stored, zeros included (*fill*). The function computed does not change. Indices are u8 steps or
+absolute u16 (``fil_coding``), whichever stores fewer bytes: a step over 255 is bridged by stored
+blocks of zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.converter.lowering.program import F32, Packing
+from filigree.native import enums as c
+
+BLOCK_ROWS = (1, 2, 4, 8, 16)
+LONGEST_STEP = 255
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a pattern would store of a matrix, biases left out.
+
+    ``blocks``: stored blocks, ``bridges`` included; ``fill``: share of the stored values that are
+    zeros (rows past the end and bridges included); ``nbytes``: values, index list and counts.
+    """
+
+    block_rows: int
+    coding: int
+    blocks: int
+    bridges: int
+    fill: float
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Stored positions of a mask: ``group`` and ``column`` of each present block, in order, and
+    the number of bridging blocks right before each (``bridges``), were steps u8."""
+
+    group: Ints  # [present]
+    column: Ints  # [present]
+    step: Ints  # [present], from the previous present block of the group, the first from 0
+    bridges: Ints  # [present]
+
+
+def dense_block_rows(kind: int) -> int:
+    """The block height in which kernels of an op kind want their dense weights."""
+    if kind == c.FIL_OP_DWCONV:
+        return 1
+    return 16 if kind == c.FIL_OP_SPMV else 8
+
+
+def block_mask(matrix: F32, block_rows: int) -> Mask:
+    """Which (group, column) blocks hold a nonzero: [groups, cols]."""
+    groups = -(-matrix.shape[0] // block_rows)
+    starts = np.arange(groups) * block_rows
+    return np.logical_or.reduceat(matrix != 0, starts, axis=0)
+
+
+def stats(matrix: F32, block_rows: int) -> Stats:
+    """What ``encode`` would store, without building it."""
+    return _stats(matrix, block_rows, _steps(block_mask(matrix, block_rows)))
+
+
+def dense_stats(rows: int, cols: int, *, block_rows: int) -> Stats:
+    """What ``encode_dense`` would store; zeros of a dense layer do not count as fill."""
+    blocks = -(-rows // block_rows) * cols
+    return Stats(block_rows, c.FIL_CODING_NONE, blocks, 0, 0.0, 4 * blocks * block_rows)
+
+
+def encode(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
+    """Store ``matrix`` [rows, cols] in ``block_rows`` x 1 blocks with the smaller index coding.
+
+    Raises ValueError for a block height that is not in BLOCK_ROWS.
+    """
+    _require_block_rows(block_rows)
+    steps = _steps(block_mask(matrix, block_rows))
+    found = _stats(matrix, block_rows, steps)
+    grouped = _grouped(matrix, block_rows)
+    groups = grouped.shape[0]
+    present = grouped[steps.group, :, steps.column]
+    counts = np.bincount(steps.group, minlength=groups)
+    index: NDArray[np.uint8] | NDArray[np.uint16] = steps.column.astype(np.uint16)
+    if found.coding == c.FIL_CODING_D8:
+        counts = np.bincount(steps.group, 1 + steps.bridges, minlength=groups)
+        present, index = _bridged(present, steps)
+    return Packing(
+        block_rows=block_rows,
+        coding=found.coding,
+        blocks=found.blocks,
+        values=present.reshape(-1),
+        index=index,
+        counts=counts.astype(np.uint16),
+        bias=_padded_bias(bias, groups * block_rows),
+        bridges=found.bridges,
+    )
+
+
+def encode_dense(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
+    """Store every value: no index list (``FIL_CODING_NONE``)."""
+    _require_block_rows(block_rows)
+    grouped = _grouped(matrix, block_rows)
+    groups, _, cols = grouped.shape
+    return Packing(
+        block_rows=block_rows,
+        coding=c.FIL_CODING_NONE,
+        blocks=groups * cols,
+        values=np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1),
+        index=None,
+        counts=None,
+        bias=_padded_bias(bias, groups * block_rows),
+    )
+
+
+def decode(packing: Packing, *, rows: int, cols: int) -> F32:
+    """The matrix [rows, cols] that ``packing`` stores. The packing must be valid."""
+    o = packing.block_rows
+    groups = -(-rows // o)
+    blocks = packing.values.reshape(-1, o)
+    if packing.counts is None:
+        grouped = blocks.reshape(groups, cols, o).transpose(0, 2, 1)
+        return np.ascontiguousarray(grouped.reshape(groups * o, cols)[:rows])
+    grouped = np.zeros((groups, o, cols), np.float32)
+    group = np.repeat(np.arange(groups), packing.counts)
+    grouped[group, :, columns(packing)] = blocks
+    return np.ascontiguousarray(grouped.reshape(groups * o, cols)[:rows])
+
+
+def columns(packing: Packing) -> Ints:
+    """Absolute column of every stored block, bridges included: [blocks]. Not for dense."""
+    if packing.index is None or packing.counts is None:
+        raise ValueError("a dense packing has no index list")
+    index = packing.index.astype(np.int64)
+    if packing.coding == c.FIL_CODING_U16:
+        return index
+    counts = packing.counts.astype(np.int64)
+    total: Ints = np.cumsum(index)
+    before = np.concatenate([[0], total])[np.cumsum(counts) - counts]
+    result: Ints = total - np.repeat(before, counts)
+    return result
+
+
+def count_bridges(packing: Packing) -> int:
+    """Stored blocks that a u8 step of 255 leads to and that hold only zeros."""
+    if packing.coding != c.FIL_CODING_D8 or packing.index is None:
+        return 0
+    empty = ~packing.values.reshape(-1, packing.block_rows).any(axis=1)
+    return int(np.count_nonzero(empty & (packing.index == LONGEST_STEP)))
+
+
+def _require_block_rows(block_rows: int) -> None:
+    if block_rows not in BLOCK_ROWS:
+        raise ValueError(f"block height {block_rows} is not one of {BLOCK_ROWS}")
+
+
+def _grouped(matrix: F32, block_rows: int) -> F32:
+    """[groups, block_rows, cols], zero rows past the end."""
+    rows, cols = matrix.shape
+    groups = -(-rows // block_rows)
+    if groups * block_rows == rows:
+        return matrix.reshape(groups, block_rows, cols)
+    padded = np.zeros((groups * block_rows, cols), np.float32)
+    padded[:rows] = matrix
+    return padded.reshape(groups, block_rows, cols)
+
+
+def _padded_bias(bias: F32, count: int) -> F32:
+    padded = np.zeros(count, np.float32)
+    padded[: bias.size] = bias
+    return padded
+
+
+def _steps(mask: Mask) -> _Steps:
+    group, column = np.nonzero(mask)
+    step = np.diff(column, prepend=0)
+    first = np.diff(group, prepend=-1) != 0
+    step = np.where(first, column, step)
+    return _Steps(group, column, step, np.maximum(step - 1, 0) // LONGEST_STEP)
+
+
+def _stats(matrix: F32, block_rows: int, steps: _Steps) -> Stats:
+    present, bridges = steps.column.size, int(steps.bridges.sum())
+    block_bytes = 4 * block_rows
+    u8_bytes, u16_bytes = (present + bridges) * (block_bytes + 1), present * (block_bytes + 2)
+    use_u8 = u8_bytes <= u16_bytes
+    blocks = present + bridges if use_u8 else present
+    groups = -(-matrix.shape[0] // block_rows)
+    nonzeros = int(np.count_nonzero(matrix))
+    return Stats(
+        block_rows=block_rows,
+        coding=c.FIL_CODING_D8 if use_u8 else c.FIL_CODING_U16,
+        blocks=blocks,
+        bridges=bridges if use_u8 else 0,
+        fill=1 - nonzeros / (blocks * block_rows) if blocks else 0.0,
+        nbytes=min(u8_bytes, u16_bytes) + 2 * groups,
+    )
+
+
+def _bridged(present: F32, steps: _Steps) -> tuple[F32, NDArray[np.uint8]]:
+    """Values and u8 steps with the bridging blocks put in."""
+    at = np.arange(steps.column.size) + np.cumsum(steps.bridges)
+    total = steps.column.size + int(steps.bridges.sum())
+    values = np.zeros((total, present.shape[1]), np.float32)
+    values[at] = present
+    index = np.full(total, LONGEST_STEP, np.uint8)
+    index[at] = (steps.step - LONGEST_STEP * steps.bridges).astype(np.uint8)
+    return values, index

@@ -1,0 +1,200 @@
+"""Choose how each layer is stored, and say why.
+
+Rules, per weight matrix:
+1. depthwise kernels stay dense;
+2. a pattern that the user asked for is taken, unless none of its blocks is zero;
+3. ``auto`` takes the pattern with the least predicted time (objective "time") or stored bytes
+   ("size"); ties go to dense, then to the taller block;
+4. "time" leaves dense only for a predicted gain of at least 5 %, the accuracy of the tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from filigree.converter.errors import UsageError
+from filigree.converter.lowering.program import Packing, Program, Weights
+from filigree.converter.sparsity import pattern as patterns
+from filigree.converter.sparsity.cost import DENSE, SPARSE, CostTable, Shape
+from filigree.converter.sparsity.pattern import Stats
+from filigree.native import enums as c
+
+PATTERNS = ("auto", DENSE, *SPARSE)
+OBJECTIVES = ("time", "size")
+KIND_NAMES: Mapping[int, str] = {
+    c.FIL_OP_SPMM: "spmm",
+    c.FIL_OP_CONV: "conv",
+    c.FIL_OP_DWCONV: "dwconv",
+    c.FIL_OP_SPMV: "spmv",
+}
+CODING_NAMES: Mapping[int, str] = {
+    c.FIL_CODING_NONE: "dense",
+    c.FIL_CODING_D8: "d8",
+    c.FIL_CODING_U16: "u16",
+}
+SMALLEST_GAIN = 1.05
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How one layer's weights are stored and why.
+
+    ``sparsity``: share of zeros in the weights; ``fill``: share of the stored values that are
+    zeros kept for another row of their group; ``stored_bytes``: values, indices and counts;
+    ``dense_bytes``: the float32 matrix; times in nanoseconds by the cost table.
+    """
+
+    layer: str
+    kind: str
+    rows: int
+    cols: int
+    positions: int
+    pattern: str
+    sparsity: float
+    fill: float
+    stored_bytes: int
+    dense_bytes: int
+    kernel: str
+    predicted_ns: float
+    predicted_dense_ns: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    pattern: str
+    stats: Stats
+    ns: float
+
+
+def pack(
+    program: Program, *, costs: CostTable, pattern: str = "auto", objective: str = "time"
+) -> tuple[Program, list[Choice]]:
+    """``program`` with every weights packed, and a choice for each, in the order of
+    ``program.weights``. Raises UsageError for an unknown ``pattern`` or ``objective``."""
+    if pattern not in PATTERNS or objective not in OBJECTIVES:
+        raise UsageError(
+            f'no way of packing "{pattern}" for "{objective}"',
+            [f"patterns: {', '.join(PATTERNS)}", f"objectives: {', '.join(OBJECTIVES)}"],
+        )
+    shapes = _shapes(program)
+    packed: dict[str, Weights] = {}
+    choices = []
+    for name, weights in program.weights.items():
+        choice = _choose(weights, shapes[name], costs, asked=pattern, objective=objective)
+        packing = _encode(weights, shapes[name], choice.pattern)
+        packed[name] = dataclasses.replace(weights, packing=packing)
+        choices.append(choice)
+    return dataclasses.replace(program, weights=packed), choices
+
+
+def _shapes(program: Program) -> dict[str, Shape]:
+    """The shape of each weights' first use."""
+    return {
+        op.weights: Shape.of(op, program.weights[op.weights])
+        for op in reversed(program.ops)
+        if op.weights is not None
+    }
+
+
+def _encode(weights: Weights, shape: Shape, pattern: str) -> Packing:
+    if pattern == DENSE:
+        height = patterns.dense_block_rows(shape.kind)
+        return patterns.encode_dense(weights.matrix, weights.bias, block_rows=height)
+    return patterns.encode(weights.matrix, weights.bias, block_rows=SPARSE[pattern])
+
+
+def _choose(
+    weights: Weights, shape: Shape, costs: CostTable, *, asked: str, objective: str
+) -> Choice:
+    dense = _dense(shape, costs)
+    zeros = 1 - np.count_nonzero(weights.matrix) / weights.matrix.size
+    if shape.kind == c.FIL_OP_DWCONV:
+        return _made(weights, shape, dense, dense, "depthwise: kernels are dense")
+    if asked == DENSE:
+        return _made(weights, shape, dense, dense, "dense asked for")
+    if zeros == 0:
+        return _made(weights, shape, dense, dense, "no weight is zero")
+    names = list(SPARSE) if asked == "auto" else [asked]
+    found = [_sparse(weights, shape, costs, name) for name in names]
+    if asked != "auto":
+        return _as_asked(weights, shape, found[0], dense)
+    best = min(reversed(found), key=lambda x: x.ns if objective == "time" else x.stats.nbytes)
+    gains = {"time": dense.ns / best.ns, "size": dense.stats.nbytes / best.stats.nbytes}
+    if gains[objective] < (SMALLEST_GAIN if objective == "time" else 1):
+        return _made(weights, shape, dense, dense, _why_dense(shape, costs, best, dense, zeros))
+    gain = f"{gains[objective]:.1f}x {'faster' if objective == 'time' else 'smaller'}"
+    return _made(weights, shape, best, dense, f"predicted {gain} than dense")
+
+
+def _as_asked(weights: Weights, shape: Shape, found: _Candidate, dense: _Candidate) -> Choice:
+    height = found.stats.block_rows
+    if found.stats.blocks == -(-shape.rows // height) * shape.cols:
+        return _made(weights, shape, dense, dense, f"no {found.pattern} block is zero")
+    return _made(weights, shape, found, dense, f"{found.pattern} asked for")
+
+
+def _dense(shape: Shape, costs: CostTable) -> _Candidate:
+    height = patterns.dense_block_rows(shape.kind)
+    stats = patterns.dense_stats(shape.rows, shape.cols, block_rows=height)
+    return _Candidate(
+        DENSE, stats, costs.predict(shape, DENSE, blocks=stats.blocks, block_rows=height)
+    )
+
+
+def _sparse(weights: Weights, shape: Shape, costs: CostTable, name: str) -> _Candidate:
+    stats = patterns.stats(weights.matrix, SPARSE[name])
+    ns = costs.predict(shape, name, blocks=stats.blocks, block_rows=SPARSE[name])
+    return _Candidate(name, stats, ns)
+
+
+def _why_dense(
+    shape: Shape, costs: CostTable, best: _Candidate, dense: _Candidate, zeros: float
+) -> str:
+    """``zeros``: the layer's sparsity. Too few zeros, or enough but not lined up in blocks."""
+    needed = _sparsity_needed(shape, costs, best.pattern, dense.ns)
+    if needed is None:
+        return f"too small a layer for a gain at any sparsity ({shape.rows}x{shape.cols})"
+    if zeros < needed:
+        return f"needs {needed:.0%} sparsity at this shape for a gain, has {zeros:.0%}"
+    return f"zeros are scattered: {best.pattern} would store {best.stats.fill:.0%} fill"
+
+
+def _sparsity_needed(shape: Shape, costs: CostTable, name: str, dense_ns: float) -> float | None:
+    """Least share of zero blocks with a predicted gain, to the percent; None: there is none."""
+    height = SPARSE[name]
+    blocks = -(-shape.rows // height) * shape.cols
+    for percent in range(100):
+        stored = round(blocks * (100 - percent) / 100)
+        ns = costs.predict(shape, name, blocks=stored, block_rows=height)
+        if ns * SMALLEST_GAIN <= dense_ns:
+            return percent / 100
+    return None
+
+
+def _made(
+    weights: Weights, shape: Shape, chosen: _Candidate, dense: _Candidate, reason: str
+) -> Choice:
+    kind = KIND_NAMES[shape.kind]
+    coding = CODING_NAMES[chosen.stats.coding]
+    height = chosen.stats.block_rows
+    return Choice(
+        layer=weights.layer,
+        kind=kind,
+        rows=shape.rows,
+        cols=shape.cols,
+        positions=shape.positions,
+        pattern=chosen.pattern,
+        sparsity=1 - np.count_nonzero(weights.matrix) / weights.matrix.size,
+        fill=chosen.stats.fill,
+        stored_bytes=chosen.stats.nbytes,
+        dense_bytes=4 * weights.matrix.size,
+        kernel=f"{kind}/{height}x1/{coding}",
+        predicted_ns=chosen.ns,
+        predicted_dense_ns=dense.ns,
+        reason=reason,
+    )

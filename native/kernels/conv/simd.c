@@ -1,0 +1,96 @@
+#include "simd/finish.h"
+
+void FIL_KERNEL(spmm)(const fil_spmm_args *a);
+
+static void zero(float *to, uint32_t n) {
+  uint32_t j = 0;
+  for (; j + VL <= n; j += VL) v_store(to + j, v_zero());
+  if (j < n) v_store_n(to + j, v_zero(), n - j);
+}
+
+static void copy(float *to, const float *from, uint32_t n) {
+  if (n < VL) {
+    v_store_n(to, v_load_n(from, n), n);
+    return;
+  }
+  for (uint32_t j = 0; j + VL < n; j += VL) v_store(to + j, v_load(from + j));
+  v_store(to + n - VL, v_load(from + n - VL));
+}
+
+/* Every second float. The last vector takes the odd ones from one place before, so that nothing past
+ * from[2 * (n - 1)] is read. */
+static void copy2(float *to, const float *from, uint32_t n) {
+  if (n <= VL) {
+    for (uint32_t j = 0; j < n; j++) to[j] = from[2 * j];
+    return;
+  }
+  vf even, odd;
+  for (uint32_t j = 0; j + VL < n; j += VL) {
+    v_load2(from + 2 * j, &even, &odd);
+    v_store(to + j, even);
+  }
+  v_load2(from + 2 * (n - VL) - 1, &even, &odd);
+  v_store(to + n - VL, odd);
+}
+
+/* Outputs [from, to) of the n of one output row read inside the input row. */
+typedef struct span {
+  uint32_t from, to;
+} span;
+
+/* first: the input column of the span's first output, before the input if negative. */
+static span inside(const fil_conv *g, int64_t first, uint32_t n) {
+  int64_t step = g->sw, width = g->in_w;
+  int64_t from = first < 0 ? (step - 1 - first) / step : 0;
+  int64_t to = first < width ? (width - first + step - 1) / step : 0;
+  if (to > n) to = n;
+  if (from > to) from = to;
+  return (span){(uint32_t)from, (uint32_t)to};
+}
+
+/* n outputs from (oy, ox) of one output row, at tap (ky, kx), for every channel. */
+static void fill_run(const fil_conv_args *a, float *to, uint32_t ky, uint32_t kx, uint32_t oy,
+                     uint32_t ox, uint32_t n) {
+  const fil_conv *g = a->g;
+  int64_t first = (int64_t)ox * g->sw + (int64_t)kx * g->dw - g->pad_left;
+  uint32_t y = oy * g->sh + ky * g->dh - g->pad_top; /* wraps above the input */
+  span s = y < g->in_h ? inside(g, first, n) : (span){0, 0};
+  size_t pitch = (size_t)g->kh * g->kw * FIL_TILE, step = (size_t)g->sw * g->xs;
+  const float *from = a->x;
+  if (s.from < s.to) from += (size_t)y * g->ys + (size_t)(first + (int64_t)s.from * g->sw) * g->xs;
+  for (uint32_t c = 0; c < g->channels; c++, to += pitch, from += g->cs) {
+    if (s.from) zero(to, s.from);
+    if (s.to < n) zero(to + s.to, n - s.to);
+    if (s.from == s.to) continue;
+    if (step == 1) copy(to + s.from, from, s.to - s.from);
+    else if (step == 2) copy2(to + s.from, from, s.to - s.from);
+    else
+      for (uint32_t j = s.from; j < s.to; j++) to[j] = from[(j - s.from) * step];
+  }
+}
+
+/* im2col of n positions: panel row (c, ky, kx) is what that tap reads. Channels are innermost, as
+ * all of them share the geometry. */
+static void fill_panel(const fil_conv_args *a, uint32_t position, uint32_t n) {
+  const fil_conv *g = a->g;
+  for (uint32_t k = 0; k < (uint32_t)g->kh * g->kw; k++) {
+    uint32_t oy = position / g->out_w, ox = position % g->out_w;
+    for (uint32_t done = 0, run; done < n; done += run, oy++, ox = 0) {
+      run = g->out_w - ox < n - done ? g->out_w - ox : n - done;
+      fill_run(a, a->panel + (size_t)k * FIL_TILE + done, k / g->kw, k % g->kw, oy, ox, run);
+    }
+  }
+}
+
+void FIL_KERNEL(conv)(const fil_conv_args *a) {
+  uint32_t positions = a->g->out_h * a->g->out_w;
+  fil_spmm_args t = {.w = a->w, .x = a->panel, .x_pitch = FIL_TILE, .out_pitch = a->out_pitch};
+  t.e = a->e;
+  for (uint32_t p = 0; p < positions; p += FIL_TILE) {
+    t.positions = positions - p < FIL_TILE ? positions - p : FIL_TILE;
+    t.out = a->out + p;
+    if (a->e.residual) t.e.residual = a->e.residual + p;
+    fill_panel(a, p, t.positions);
+    FIL_KERNEL(spmm)(&t);
+  }
+}

@@ -1,0 +1,108 @@
+#include "simd/finish.h"
+
+enum { CHUNK = 1024 }; /* elements done with before their activation: they stay in the L1 cache */
+
+/* One dimension: its length and the strides of a, b and out. */
+typedef struct axis {
+  uint32_t n;
+  int64_t a, b, out;
+} axis;
+
+FIL_INLINE vf apply(fil_map_fn fn, vf a, vf b) {
+  switch (fn) {
+  case FIL_MAP_ADD: return v_add(a, b);
+  case FIL_MAP_SUB: return v_sub(a, b);
+  case FIL_MAP_MUL: return v_mul(a, b);
+  case FIL_MAP_DIV: return v_div(a, b);
+  case FIL_MAP_MIN: return v_min(a, b);
+  case FIL_MAP_MAX: return v_max(a, b);
+  case FIL_MAP_PRELU: return v_select(v_lt(a, v_zero()), v_mul(a, b), a);
+  default: return a;
+  }
+}
+
+/* out[i] = fn(a[i], b[i]), a and b contiguous or one value (stride 0). */
+FIL_INLINE void apply_run(fil_map_fn fn, float *out, const float *a, const float *b, axis s) {
+  vf va = v_set1(*a), vb = v_set1(*b);
+  uint32_t i = 0;
+  for (; i + VL <= s.n; i += VL) {
+    if (s.a) va = v_load(a + i);
+    if (s.b) vb = v_load(b + i);
+    v_store(out + i, apply(fn, va, vb));
+  }
+  if (i == s.n) return;
+  if (s.a) va = v_load_n(a + i, s.n - i);
+  if (s.b) vb = v_load_n(b + i, s.n - i);
+  v_store_n(out + i, apply(fn, va, vb), s.n - i);
+}
+
+static void run_fn(uint8_t fn, float *out, const float *a, const float *b, axis s) {
+  switch ((fil_map_fn)fn) {
+#define X(NAME, name)                                                                              \
+  case FIL_MAP_##NAME: apply_run(FIL_MAP_##NAME, out, a, b, s); break;
+#include "filigree/map.def"
+#undef X
+  case FIL_MAP_COUNT: break;
+  }
+}
+
+/* A contiguous view of n <= CHUNK elements: x itself, or a copy in `buffer` if they lie apart. */
+static const float *gather(const float *x, int64_t stride, uint32_t n, float *buffer) {
+  if (stride == 0 || stride == 1) return x;
+  for (uint32_t i = 0; i < n; i++) buffer[i] = x[i * stride];
+  return buffer;
+}
+
+/* The innermost axis, in chunks. */
+static void run_axis(const fil_map_args *a, float *out, const float *x, const float *y, axis s) {
+  float bx[CHUNK], by[CHUNK], bo[CHUNK];
+  axis c = {.a = s.a != 0, .b = s.b != 0};
+  for (uint32_t i = 0; i < s.n; i += c.n, x += c.n * s.a, y += c.n * s.b, out += c.n * s.out) {
+    c.n = s.n - i < CHUNK ? s.n - i : CHUNK;
+    float *to = s.out == 1 ? out : bo;
+    run_fn(a->fn, to, gather(x, s.a, c.n, bx), gather(y, s.b, c.n, by), c);
+    fil_piece p = {.y = to, .rows = 1, .n = c.n};
+    if (a->e.act != FIL_ACT_NONE) FIL_KERNEL(finish)(&p, &a->e);
+    if (to == bo)
+      for (uint32_t k = 0; k < c.n; k++) out[k * s.out] = bo[k];
+  }
+}
+
+/* The axes longer than 1, those that continue each other as one, outermost first; how many. */
+static int join_axes(const fil_map *g, axis to[FIL_MAP_RANK]) {
+  int count = 0;
+  for (int i = 0; i < FIL_MAP_RANK; i++) {
+    axis s = {g->dim[i], g->sa[i], g->sb[i], g->so[i]}, *last = &to[count ? count - 1 : 0];
+    if (s.n == 1) continue;
+    if (count && last->a == s.a * s.n && last->b == s.b * s.n && last->out == s.out * s.n)
+      *last = (axis){last->n * s.n, s.a, s.b, s.out};
+    else to[count++] = s;
+  }
+  return count;
+}
+
+/* Make the last axis a long one: a pixel's 3 channels are no work for a vector. */
+static void choose_inner(axis *s, int count) {
+  axis *last = &s[count - 1], *longest = last, t = *last;
+  for (int i = 0; i < count; i++)
+    if (s[i].n > longest->n) longest = &s[i];
+  if (last->n >= 16) return;
+  *last = *longest;
+  *longest = t;
+}
+
+void FIL_KERNEL(map)(const fil_map_args *a) {
+  const axis one = {1, 1, 1, 1};
+  axis found[FIL_MAP_RANK], s[FIL_MAP_RANK] = {one, one, one, one};
+  int count = join_axes(a->g, found);
+  if (count) choose_inner(found, count);
+  for (int i = 0; i < count; i++) s[FIL_MAP_RANK - count + i] = found[i];
+  const float *x = a->fn == FIL_MAP_FILL ? &a->e.lo : a->a;
+  const float *y = a->b ? a->b : x;
+  for (uint32_t i = 0; i < s[0].n; i++)
+    for (uint32_t j = 0; j < s[1].n; j++)
+      for (uint32_t k = 0; k < s[2].n; k++)
+        run_axis(a, a->out + i * s[0].out + j * s[1].out + k * s[2].out,
+                 x + i * s[0].a + j * s[1].a + k * s[2].a, y + i * s[0].b + j * s[1].b + k * s[2].b,
+                 s[3]);
+}

@@ -1,0 +1,194 @@
+/* A few hundred microseconds that show whether an ISA's kernels, as compiled and on this processor,
+ * do what the scalar ones do. All memory is on the stack (60 KiB), so that threads may test at once. */
+#include "kernels/kernels.h"
+#include "simd/scalar_math.h"
+
+enum { ROWS = 19, COLS = 23, MOST = 2048 };
+
+typedef struct room {
+  float x[MOST], y[MOST], weights[MOST], bias[64], scratch[2 * MOST], got[MOST], want[MOST];
+  union {
+    uint8_t d8[512];
+    uint16_t u16[512];
+  } index;
+  uint16_t count[32];
+} room;
+
+/* Values of a prime period, so that a vector in the wrong place cannot hide. */
+static void paint(float *x, uint32_t n, uint32_t period) {
+  for (uint32_t i = 0; i < n; i++) x[i] = (float)(i % period) / (float)period - 0.4f;
+}
+
+static int differ(const room *m) {
+  for (uint32_t i = 0; i < MOST; i++) {
+    float a = m->got[i], b = m->want[i];
+    if (a != a && b != b) continue;
+    if (!(fil_absf(a - b) <= 1e-4f * (1 + fil_absf(b)))) return 1;
+  }
+  return 0;
+}
+
+static void clear(room *m) {
+  for (uint32_t i = 0; i < MOST; i++) m->got[i] = m->want[i] = 0;
+}
+
+/* Kernels may leave anything in the padding of a plane. */
+static void clear_padding(room *m, uint32_t rows, uint32_t n, uint32_t pitch) {
+  for (uint32_t r = 0; r < rows; r++)
+    for (uint32_t i = n; i < pitch; i++) m->got[r * pitch + i] = m->want[r * pitch + i] = 0;
+}
+
+/* Run a kernel both ways: 1 if they differ. Planes: rows x n, pitch apart. */
+#define DIFFER(kernel, args, rows, n, pitch)                                                       \
+  (clear(m), (args).out = m->want, fil_##kernel##_by_isa[FIL_ISA_SCALAR](&(args)),                 \
+   (args).out = m->got, fil_##kernel##_by_isa[isa](&(args)), clear_padding(m, rows, n, pitch),     \
+   differ(m))
+
+/* Every second or third column, from another start in every group. */
+static fil_matrix matrix(room *m, uint32_t O, fil_coding coding) {
+  fil_matrix w = {m->weights, m->bias, 0, 0, ROWS, COLS, (ROWS + O - 1) / O, O, (uint8_t)coding};
+  if (coding == FIL_CODING_NONE) return w;
+  w.index = &m->index, w.count = m->count;
+  uint32_t i = 0;
+  for (uint32_t g = 0; g < w.groups; g++) {
+    uint32_t last = 0, first = i;
+    for (uint32_t c = g % 3; c < COLS && i - first < COLS - g; c += 2 + g % 2, i++) {
+      if (coding == FIL_CODING_D8) m->index.d8[i] = (uint8_t)(c - last);
+      else m->index.u16[i] = (uint16_t)c;
+      last = c;
+    }
+    m->count[g] = (uint16_t)(i - first);
+  }
+  return w;
+}
+
+static fil_epilogue clamp(void) {
+  return (fil_epilogue){.act = FIL_ACT_CLAMP, .lo = -0.5f, .hi = 6.0f};
+}
+
+static int spmm(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint32_t O = 1; O <= 16; O *= 2)
+    for (uint8_t act = 0; act < FIL_ACT_COUNT; act++) {
+      fil_spmm_args a = {.w = matrix(m, O, act % 3), .x = m->x, .x_pitch = 80, .out_pitch = 80};
+      a.positions = act % 4 * 16 + 5;
+      a.e = (fil_epilogue){act & 4 ? m->y : 0, 80, act, 0.2f, 0.5f};
+      bad |= DIFFER(spmm, a, ROWS, a.positions, 80);
+    }
+  return bad;
+}
+
+static int spmv(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint32_t O = 1; O <= 16; O *= 2)
+    for (int coding = 0; coding <= FIL_CODING_U16; coding++) {
+      fil_spmv_args a = {.w = matrix(m, O, (fil_coding)coding), .x = m->x};
+      a.e = (fil_epilogue){m->y, 0, FIL_ACT_CLAMP, -0.5f, 6.0f};
+      bad |= DIFFER(spmv, a, 1, ROWS, ROWS);
+    }
+  return bad;
+}
+
+static uint32_t outs(uint32_t in, uint32_t k, uint32_t stride) { return (in + 2 - k) / stride + 1; }
+
+static fil_conv geometry(uint32_t w, uint32_t h, uint16_t k, uint16_t stride) {
+  fil_conv g = {.in_h = h, .in_w = w, .out_h = outs(h, k, stride), .out_w = outs(w, k, stride)};
+  g.channels = 2, g.cs = 256, g.ys = w, g.xs = 1;
+  g.kh = g.kw = k, g.sh = g.sw = stride, g.dh = g.dw = g.pad_top = g.pad_left = 1;
+  return g;
+}
+
+static int conv(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint16_t stride = 1; stride <= 3; stride++) {
+    fil_conv g = geometry(19, 4, 3, stride);
+    fil_conv_args a = {.w = matrix(m, 4, FIL_CODING_NONE), .x = m->x, .panel = m->scratch, .g = &g};
+    a.w.cols = 18, a.e = clamp(), a.out_pitch = 96;
+    bad |= DIFFER(conv, a, ROWS, g.out_h * g.out_w, 96);
+  }
+  return bad;
+}
+
+static int dwconv(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint16_t k = 2; k <= 5; k++)
+    for (uint16_t stride = 1; stride <= 3; stride++) {
+      fil_conv g = geometry(19, 9, k, stride);
+      fil_dwconv_args a = {.x = m->x, .scratch = m->scratch, .g = &g, .x_pitch = 256};
+      a.w = (fil_matrix){.values = m->weights, .bias = m->bias, .rows = 2, .block_rows = 1};
+      a.out_pitch = 256, a.e = clamp();
+      bad |= DIFFER(dwconv, a, 2, g.out_h * g.out_w, 256);
+    }
+  return bad;
+}
+
+static int pool(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint8_t mode = 0; mode <= FIL_POOL_AVG_PAD; mode++)
+    for (uint16_t stride = 1; stride <= 3; stride++) {
+      fil_pool g = {2, 9, 27, outs(9, 3, stride), outs(27, 3, stride), 3, 3, stride, stride,
+                    1, 1, 1,  1, 1, 1, mode, {0}};
+      fil_pool_args a = {.x = m->x, .g = &g, .x_pitch = 256, .out_pitch = 256, .e = clamp()};
+      bad |= DIFFER(pool, a, 2, g.out_h * g.out_w, 256);
+    }
+  return bad;
+}
+
+static int map(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint8_t fn = 0; fn < FIL_MAP_FILL; fn++) {
+    fil_map along = {{1, 5, 7, 37}, {0, 259, 37, 1}, {0, 0, 1, 0}, {0, 259, 37, 1}};
+    fil_map across = {{1, 1, 5, 37}, {0, 0, 37, 1}, {0, 0, 37, 1}, {0, 0, 1, 5}};
+    fil_map_args a = {.a = m->x, .b = m->y, .g = &along, .fn = fn, .e = clamp()};
+    bad |= DIFFER(map, a, 1, MOST, MOST);
+    a.g = &across;
+    bad |= DIFFER(map, a, 1, MOST, MOST);
+  }
+  fil_map all = {{1, 1, 1, 37}, {0}, {0}, {0, 0, 0, 1}};
+  fil_map_args a = {.g = &all, .fn = FIL_MAP_FILL, .e = {.lo = 3}};
+  return bad | DIFFER(map, a, 1, MOST, MOST);
+}
+
+static int reduce(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint8_t fn = 0; fn <= FIL_REDUCE_MAX; fn++) {
+    fil_reduce rows = {5, 133, 1, 133, 1, 1, 1, 1, fn, {0}};
+    fil_reduce columns = {3, 5, 21, 105, 21, 1, 21, 1, fn, {0}};
+    fil_reduce_args a = {.x = m->x, .g = &rows, .e = clamp()};
+    bad |= DIFFER(reduce, a, 1, MOST, MOST);
+    a.g = &columns;
+    bad |= DIFFER(reduce, a, 1, MOST, MOST);
+  }
+  return bad;
+}
+
+static int softmax(fil_isa isa, room *m) {
+  fil_softmax rows = {5, 37, 1, 37, 1, 1}, columns = {3, 5, 21, 105, 21, 1};
+  fil_softmax_args a = {.x = m->x, .g = &rows};
+  int bad = DIFFER(softmax, a, 1, MOST, MOST);
+  a.g = &columns;
+  return bad | DIFFER(softmax, a, 1, MOST, MOST);
+}
+
+static int matmul(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint32_t n = 3; n < 150; n += 47) {
+    fil_matmul g = {2, 5, n, 7, 35, 7, 1, 7 * n, n, 5 * n, n};
+    fil_matmul_args a = {.a = m->x, .b = m->y, .g = &g, .e = clamp()};
+    bad |= DIFFER(matmul, a, 1, MOST, MOST);
+  }
+  return bad;
+}
+
+int fil_isa_selftest(fil_isa isa) {
+  room m;
+  paint(m.x, MOST, 251);
+  paint(m.y, MOST, 241);
+  paint(m.weights, MOST, 239);
+  paint(m.bias, 64, 61);
+  int bad = 0;
+#define X(name) bad |= !fil_##name##_by_isa[isa] || name(isa, &m);
+#include "kernels/kernel.def"
+#undef X
+  return bad;
+}

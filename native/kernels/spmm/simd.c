@@ -1,0 +1,135 @@
+#include "simd/finish.h"
+
+/* The register tiles that exist, X(R, V): R rows of a group x V vectors of positions. R * V sums, a
+ * vector of x and R weights are live; 4 to 8 sums are needed to hide the latency of a
+ * multiply-add. */
+#define TILES_16                                                                                   \
+  X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                                  \
+  X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6)                                                  \
+  X(4, 1) X(4, 2) X(4, 3)
+#define TILES_32 X(2, 7) X(2, 8) X(4, 4) X(4, 5) X(4, 6) X(8, 1) X(8, 2) X(8, 3)
+#if FIL_REGISTERS >= 32
+#define TILES TILES_16 TILES_32
+#else
+#define TILES TILES_16
+#endif
+enum { MAX_R = FIL_REGISTERS >= 32 ? 8 : 4, MAX_V = 8 };
+
+/* One group's blocks at one tile of positions. */
+typedef struct tile {
+  v_bounds bounds;
+  const float *x; /* at the tile's first position */
+  float *out;     /* and at the tile's first row */
+  const float *values, *bias; /* from that row */
+  const uint8_t *index;
+  size_t index_step; /* bytes from block to block: 0 for dense */
+  size_t start;      /* what the first step adds to: 0; for dense one column before */
+  size_t x_pitch, out_pitch, block_rows;
+  uint32_t blocks, rows; /* rows: those that exist, at most R */
+} tile;
+
+static const uint8_t next_column = 1;
+
+/* Dense is D8 that reads the same step, one column on, again and again. */
+FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const int R, const int V,
+                           const fil_coding coding) {
+  const float *w = t->values, *x = t->x;
+  const uint8_t *index = t->index;
+  size_t pitch = t->x_pitch, O = t->block_rows, step = t->index_step;
+  size_t at = t->start;
+  for (uint32_t n = t->blocks; n; n--, w += O, index += step) {
+    if (coding == FIL_CODING_U16) at = *(const uint16_t *)(const void *)index * pitch;
+    else at += *index * pitch;
+    vf v[MAX_V];
+    FIL_UNROLL for (int j = 0; j < V; j++) v[j] = v_load(x + at + j * VL);
+    FIL_UNROLL for (int r = 0; r < R; r++) {
+      vf weight = v_set1(w[r]);
+      FIL_UNROLL for (int j = 0; j < V; j++) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
+    }
+  }
+}
+
+FIL_INLINE void run_tile(const tile *t, const int R, const int V, const fil_coding coding) {
+  vf sum[MAX_R][MAX_V];
+  FIL_UNROLL for (int r = 0; r < R; r++)
+    FIL_UNROLL for (int j = 0; j < V; j++) sum[r][j] = v_set1(t->bias[r]);
+  sum_blocks(t, sum, R, V, coding);
+  v_bounds bounds = t->bounds;
+  float *out = t->out;
+  FIL_UNROLL for (int r = 0; r < R; r++, out += t->out_pitch) {
+    if ((uint32_t)r == t->rows) return;
+    FIL_UNROLL for (int j = 0; j < V; j++) v_store(out + j * VL, v_clamp(sum[r][j], bounds));
+  }
+}
+
+#define X(R, V)                                                                                    \
+  static void tile_##R##x##V(const tile *t) {                                                      \
+    if (t->index_step == 2) run_tile(t, R, V, FIL_CODING_U16);                                     \
+    else run_tile(t, R, V, FIL_CODING_D8);                                                         \
+  }
+TILES
+#undef X
+
+typedef void (*tile_fn)(const tile *);
+
+static const tile_fn tile_of_shape[MAX_R + 1][MAX_V + 1] = {
+#define X(R, V) [R][V] = tile_##R##x##V,
+    TILES
+#undef X
+};
+
+static void finish_late(const fil_spmm_args *a, const tile *t, uint32_t row, uint32_t n) {
+  fil_piece p = {.y = t->out, .rows = t->rows, .n = n, .pitch = t->out_pitch};
+  p.residual_pitch = a->e.residual_pitch;
+  if (a->e.residual) p.residual = a->e.residual + row * p.residual_pitch + (t->x - a->x);
+  FIL_KERNEL(finish)(&p, &a->e);
+}
+
+/* Every group at one tile of V vectors; a group of more than R rows in several passes. */
+static void run_groups(const fil_spmm_args *a, uint32_t position, uint32_t R, uint32_t V) {
+  const fil_matrix *w = &a->w;
+  tile_fn run = tile_of_shape[R][V];
+  int dense = w->coding == FIL_CODING_NONE;
+  tile t = {.bounds = finish_bounds(&a->e), .x = a->x + position, .block_rows = w->block_rows};
+  t.x_pitch = a->x_pitch, t.out_pitch = a->out_pitch;
+  t.index = dense ? &next_column : w->index;
+  t.index_step = w->coding; /* NONE 0, D8 1, U16 2 */
+  t.start = dense ? -t.x_pitch : 0;
+  const float *values = w->values;
+  for (uint32_t g = 0, row = 0; g < w->groups; g++) {
+    t.blocks = dense ? w->cols : w->count[g];
+    for (uint32_t r = 0; r < w->block_rows && row < w->rows; r += R, row += R) {
+      t.values = values + r;
+      t.bias = w->bias + row;
+      t.out = a->out + (size_t)row * a->out_pitch + position;
+      t.rows = w->rows - row < R ? w->rows - row : R;
+      run(&t);
+      if (t.bounds.late) finish_late(a, &t, row, V * VL);
+    }
+    values += (size_t)t.blocks * w->block_rows;
+    t.index += t.blocks * t.index_step;
+  }
+}
+
+static uint32_t widest(uint32_t rows) {
+#ifndef FIL_MOST
+#define FIL_MOST MAX_V
+#endif
+  uint32_t v = FIL_MOST;
+  while (!tile_of_shape[rows][v]) v--;
+  return v;
+}
+
+/* Tiles as wide as the registers allow and as even as possible: 13 vectors are 5 + 4 + 4, not
+ * 6 + 6 + 1, whose last would wait for its own sums. */
+void FIL_KERNEL(spmm)(const fil_spmm_args *a) {
+  uint32_t vectors = (a->positions + VL - 1) / VL, position = 0;
+  uint32_t rows = a->w.block_rows < MAX_R ? a->w.block_rows : MAX_R;
+  uint32_t most = widest(rows), tiles = (vectors + most - 1) / most;
+  for (; tiles; tiles--) {
+    uint32_t v = (vectors + tiles - 1) / tiles;
+    run_groups(a, position, rows, v);
+    position += v * VL;
+    vectors -= v;
+  }
+}

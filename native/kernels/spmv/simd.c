@@ -1,0 +1,102 @@
+#include "simd/finish.h"
+
+enum { MAX_O = 16, CHUNK = 64 };
+
+/* One group, and how its index list is read: dense reads one step of one column again and again. */
+typedef struct group {
+  const float *values, *x;
+  const uint8_t *index;
+  uint32_t blocks, O, step, column; /* step: index bytes per block, 0 for dense */
+} group;
+
+static const uint8_t next_column = 1;
+
+FIL_INLINE float next_x(group *g) {
+  g->column = g->step == 2 ? *(const uint16_t *)(const void *)g->index : g->column + *g->index;
+  g->index += g->step;
+  return g->x[g->column];
+}
+
+/* A block of at least one vector: N vectors, U blocks at a time, each with its own sums. */
+FIL_INLINE void sum_wide(group g, float *to, const int N, const int U) {
+  vf sum[4][4];
+  FIL_UNROLL for (int u = 0; u < U; u++)
+    FIL_UNROLL for (int j = 0; j < N; j++) sum[u][j] = v_zero();
+  const float *w = g.values;
+  uint32_t i = 0;
+  for (; i + (uint32_t)U <= g.blocks; i += (uint32_t)U)
+    FIL_UNROLL for (int u = 0; u < U; u++) {
+      vf x = v_set1(next_x(&g));
+      FIL_UNROLL for (int j = 0; j < N; j++, w += VL) sum[u][j] = v_fma(x, v_load(w), sum[u][j]);
+    }
+  for (; i < g.blocks; i++) {
+    vf x = v_set1(next_x(&g));
+    FIL_UNROLL for (int j = 0; j < N; j++, w += VL) sum[0][j] = v_fma(x, v_load(w), sum[0][j]);
+  }
+  FIL_UNROLL for (int j = 0; j < N; j++) {
+    FIL_UNROLL for (int u = 1; u < U; u++) sum[0][j] = v_add(sum[0][j], sum[u][j]);
+    v_store(to + j * VL, sum[0][j]);
+  }
+}
+
+/* x of the next n blocks, each O times. */
+FIL_INLINE void spread(group *g, float *to, uint32_t n) {
+  if (g->O == 1)
+    for (uint32_t i = 0; i < n; i++) to[i] = next_x(g);
+  else
+    for (uint32_t i = 0; i < n; i++) v_store(to + i * g->O, v_set1(next_x(g)));
+}
+
+/* sum[0..4) += w[i] * x[i] for i < n, lane by lane. */
+FIL_INLINE void multiply(vf sum[4], const float *w, const float *x, uint32_t n) {
+  uint32_t i = 0;
+  for (; i + 4 * VL <= n; i += 4 * VL)
+    FIL_UNROLL for (int u = 0; u < 4; u++)
+      sum[u] = v_fma(v_load(w + i + u * VL), v_load(x + i + u * VL), sum[u]);
+  for (; i + VL <= n; i += VL) sum[0] = v_fma(v_load(w + i), v_load(x + i), sum[0]);
+  if (i < n) sum[0] = v_fma(v_load_n(w + i, n - i), v_load_n(x + i, n - i), sum[0]);
+}
+
+/* A block of less than a vector: x is spread out beside the weights, then both are one long product. */
+static void sum_narrow(group g, float *to) {
+  float x[CHUNK * MAX_O / 2 + VL], lanes[VL];
+  vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+  const float *w = g.values;
+  for (uint32_t left = g.blocks, n; left; left -= n, w += n * g.O) {
+    n = left < CHUNK ? left : CHUNK;
+    spread(&g, x, n);
+    multiply(sum, w, x, n * g.O);
+  }
+  v_store(lanes, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+  for (uint32_t r = 0; r < g.O; r++) to[r] = 0;
+  for (uint32_t i = 0; i < VL; i++) to[i % g.O] += lanes[i];
+}
+
+static void sum_group(const group *g, float *to) {
+  if (g->O < VL) sum_narrow(*g, to);
+  else if (g->O == VL) sum_wide(*g, to, 1, 4);
+#if VL <= 8
+  else if (g->O == 2 * VL) sum_wide(*g, to, 2, 4);
+#endif
+#if VL <= 4
+  else sum_wide(*g, to, 4, 2);
+#endif
+}
+
+void FIL_KERNEL(spmv)(const fil_spmv_args *a) {
+  const fil_matrix *w = &a->w;
+  int dense = w->coding == FIL_CODING_NONE;
+  group g = {.values = w->values, .x = a->x, .O = w->block_rows, .step = w->coding};
+  g.index = dense ? &next_column : w->index;
+  for (uint32_t i = 0, row = 0; i < w->groups; i++) {
+    float sum[MAX_O];
+    g.blocks = dense ? w->cols : w->count[i];
+    g.column = dense ? UINT32_MAX : 0;
+    sum_group(&g, sum);
+    for (uint32_t r = 0; r < g.O && row < w->rows; r++, row++) a->out[row] = sum[r] + w->bias[row];
+    g.values += (size_t)g.blocks * g.O;
+    g.index += (size_t)g.blocks * g.step;
+  }
+  fil_piece p = {.y = a->out, .residual = a->e.residual, .rows = 1, .n = w->rows};
+  FIL_KERNEL(finish)(&p, &a->e);
+}

@@ -1,0 +1,61 @@
+/* Shared by the ops: how a check asks about tensors and how a run finds pointers. */
+#ifndef FIL_CONTEXT_H
+#define FIL_CONTEXT_H
+#include "kernels/kernels.h"
+
+/* One run: the model and the caller's buffers. */
+typedef struct fil_run_state {
+  const fil_model *m;
+  uint8_t *arena;
+  const void *const *inputs;
+  void *const *outputs;
+} fil_run_state;
+
+/* The ISA for a model of `lanes` lanes; FIL_ISA_COUNT if the forced one does not fit. */
+fil_isa fil_isa_for_lanes(uint32_t lanes);
+
+/* What an op may name: all of the flags, no others, decide which of in[0], in[1] and weights are
+ * present. FIL_TAKES_Y may be absent (a residual). Offsets of absent tensors must be zero. */
+enum { FIL_TAKES_X = 1, FIL_TAKES_Y = 2, FIL_NEEDS_Y = 4, FIL_TAKES_W = 8, FIL_TAKES_ACT = 16 };
+int fil_op_takes(const fil_op *op, int flags);
+
+/* Element `last` (and so everything before it) lies inside the tensor. */
+int fil_inside(const fil_model *m, uint16_t tensor, uint32_t last);
+
+/* `count` planes, pitch elements apart, the first at element `base`. */
+typedef struct fil_planes {
+  uint32_t base, count, pitch, positions;
+} fil_planes;
+
+/* Every plane, walked up to the next multiple of the model's lanes, lies inside the tensor.
+ * 0 if there is no plane or no position. */
+int fil_planes_inside(const fil_model *m, uint16_t tensor, fil_planes p);
+
+/* The same for a tensor's own planes, which a kernel writes: the walk must also end inside its
+ * plane, else it would run over the start of the next one. */
+int fil_planes_own(const fil_model *m, uint16_t tensor, fil_planes p);
+
+/* One axis of a window walk: in and out are 1..FIL_MAX_DIM, k, stride and dilation are not 0, and
+ * no coordinate that the kernel computes passes 2^30. */
+int fil_axis_ok(uint32_t in, uint32_t out, uint32_t k, uint32_t stride, uint32_t dilation);
+
+/* SPMM, CONV, DWCONV, SPMV: the operands, the axes, and cols of the weights = `cols`. */
+int fil_conv_ok(const fil_model *m, const fil_op *op, uint32_t cols);
+
+/* Given fil_conv_ok: one tap, stride and dilation 1, no padding. */
+int fil_conv_is_1x1(const fil_conv *g);
+
+/* Residual and output of a convolution over planes. */
+int fil_conv_outputs_ok(const fil_model *m, const fil_op *op);
+
+/* Steps of the op's matrix over `positions` columns of activations, and filling a panel for them.
+ */
+uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t panel_cols);
+
+const float *fil_read(const fil_run_state *s, uint16_t tensor,
+                      uint32_t offset); /* NULL: FIL_NONE */
+float *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset);
+fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op);
+fil_epilogue fil_act_of(const fil_op *op);                              /* activation only */
+fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op); /* and in[1] as residual */
+#endif

@@ -1,0 +1,26 @@
+#include "runtime/checked.h"
+#include "runtime/registry.h"
+
+fil_status fil_conv_check(const fil_model *m, const fil_op *op, uint64_t *work) {
+  const fil_conv *g = &op->p.conv;
+  uint32_t cols = fil_mul((uint32_t)g->kh * g->kw, g->channels);
+  if (!fil_conv_ok(m, op, cols)) return FIL_E_OP;
+  *work = fil_matrix_work(&m->weights[op->weights], fil_mul(g->out_h, g->out_w), cols);
+  uint32_t last = fil_reach(op->x_offset, g->channels, g->cs);
+  last = fil_reach(fil_reach(last, g->in_h, g->ys), g->in_w, g->xs);
+  if (!fil_inside(m, op->in[0], last) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
+  return op->scratch_bytes < fil_conv_scratch(g, cols) ? FIL_E_BOUNDS : FIL_OK;
+}
+
+void fil_conv_run(const fil_run_state *s, const fil_op *op) {
+  fil_conv_args a = {
+      .w = fil_matrix_of(s, op),
+      .x = fil_read(s, op->in[0], op->x_offset),
+      .out = fil_write(s, op->out, op->out_offset),
+      .panel = (float *)(void *)(s->arena + op->scratch_offset),
+      .g = &op->p.conv,
+      .out_pitch = s->m->tensors[op->out].pitch,
+      .e = fil_epilogue_of(s, op),
+  };
+  fil_conv_by_isa[s->m->isa](&a);
+}

@@ -1,0 +1,49 @@
+#include "runtime/checked.h"
+#include "runtime/registry.h"
+
+static uint32_t map_reach(const fil_map *g, uint32_t base, const int32_t *stride) {
+  uint32_t last = base;
+  for (int i = 0; i < FIL_MAP_RANK; i++) last = fil_reach(last, g->dim[i], (uint32_t)stride[i]);
+  return last;
+}
+
+static int strides_ok(const int32_t *stride, int used) {
+  for (int i = 0; i < FIL_MAP_RANK; i++)
+    if ((uint32_t)stride[i] > (used ? FIL_MAX_ELEMENTS : 0u)) return 0;
+  return 1;
+}
+
+static int operands_of(uint8_t fn) {
+  if (fn == FIL_MAP_FILL) return 0;
+  return fn == FIL_MAP_COPY ? FIL_TAKES_X : FIL_TAKES_X | FIL_NEEDS_Y;
+}
+
+fil_status fil_map_check(const fil_model *m, const fil_op *op, uint64_t *work) {
+  const fil_map *g = &op->p.map;
+  if (op->fn >= FIL_MAP_COUNT) return FIL_E_OP;
+  int takes = operands_of(op->fn);
+  if (!fil_op_takes(op, takes | (takes ? FIL_TAKES_ACT : 0))) return FIL_E_OP;
+  if (!strides_ok(g->sa, takes & FIL_TAKES_X) || !strides_ok(g->sb, takes & FIL_NEEDS_Y) ||
+      !strides_ok(g->so, 1))
+    return FIL_E_OP;
+  for (int i = 0; i < FIL_MAP_RANK; i++)
+    if (g->dim[i] > 1 && !g->so[i]) return FIL_E_OP; /* would write an element twice */
+  *work = fil_work(g->dim[0], g->dim[1], g->dim[2], g->dim[3]);
+  if (!fil_inside(m, op->out, map_reach(g, op->out_offset, g->so))) return FIL_E_BOUNDS;
+  if (takes && !fil_inside(m, op->in[0], map_reach(g, op->x_offset, g->sa))) return FIL_E_BOUNDS;
+  if (takes & FIL_NEEDS_Y && !fil_inside(m, op->in[1], map_reach(g, op->y_offset, g->sb)))
+    return FIL_E_BOUNDS;
+  return FIL_OK;
+}
+
+void fil_map_run(const fil_run_state *s, const fil_op *op) {
+  fil_map_args a = {
+      .a = fil_read(s, op->in[0], op->x_offset),
+      .b = fil_read(s, op->in[1], op->y_offset),
+      .out = fil_write(s, op->out, op->out_offset),
+      .g = &op->p.map,
+      .fn = op->fn,
+      .e = fil_act_of(op),
+  };
+  fil_map_by_isa[s->m->isa](&a);
+}

@@ -1,0 +1,25 @@
+#include "runtime/checked.h"
+#include "runtime/registry.h"
+
+fil_status fil_matmul_check(const fil_model *m, const fil_op *op, uint64_t *work) {
+  const fil_matmul *g = &op->p.matmul;
+  if (!fil_op_takes(op, FIL_TAKES_X | FIL_NEEDS_Y | FIL_TAKES_ACT)) return FIL_E_OP;
+  *work = fil_work(g->batch, g->m, g->n, g->k);
+  uint32_t a = fil_reach(fil_reach(op->x_offset, g->batch, g->ab), g->m, g->am);
+  uint32_t b = fil_reach(fil_reach(op->y_offset, g->batch, g->bb), g->k, g->bk);
+  uint32_t c = fil_reach(fil_reach(op->out_offset, g->batch, g->cb), g->m, g->cm);
+  if (!fil_inside(m, op->in[0], fil_reach(a, g->k, g->ak))) return FIL_E_BOUNDS;
+  if (!fil_inside(m, op->in[1], fil_reach(b, g->n, 1))) return FIL_E_BOUNDS;
+  return fil_inside(m, op->out, fil_reach(c, g->n, 1)) ? FIL_OK : FIL_E_BOUNDS;
+}
+
+void fil_matmul_run(const fil_run_state *s, const fil_op *op) {
+  fil_matmul_args a = {
+      .a = fil_read(s, op->in[0], op->x_offset),
+      .b = fil_read(s, op->in[1], op->y_offset),
+      .out = fil_write(s, op->out, op->out_offset),
+      .g = &op->p.matmul,
+      .e = fil_act_of(op),
+  };
+  fil_matmul_by_isa[s->m->isa](&a);
+}

@@ -1,0 +1,39 @@
+/* AVX-512 (F, VL, BW, DQ): see simd.h. */
+#include <immintrin.h>
+
+#define VL            16
+#define FIL_REGISTERS 32
+typedef __m512 vf;
+typedef __mmask16 vm;
+
+FIL_INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+FIL_INLINE void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+FIL_INLINE vm v_first(uint32_t n) { return (vm)((1u << n) - 1); }
+FIL_INLINE vf v_load_n(const float *p, uint32_t n) { return _mm512_maskz_loadu_ps(v_first(n), p); }
+FIL_INLINE void v_store_n(float *p, vf a, uint32_t n) { _mm512_mask_storeu_ps(p, v_first(n), a); }
+FIL_INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
+FIL_INLINE vf v_zero(void) { return _mm512_setzero_ps(); }
+FIL_INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+FIL_INLINE vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+FIL_INLINE vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+FIL_INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+FIL_INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+FIL_INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(b, a); }
+FIL_INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(b, a); }
+FIL_INLINE vf v_abs(vf a) { return _mm512_abs_ps(a); }
+FIL_INLINE vf v_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+FIL_INLINE vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+FIL_INLINE vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT); }
+FIL_INLINE vf v_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
+FIL_INLINE vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+FIL_INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+FIL_INLINE float v_hsum(vf a) { return _mm512_reduce_add_ps(a); }
+FIL_INLINE float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
+
+FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
+  const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i o = _mm512_add_epi32(e, _mm512_set1_epi32(1));
+  vf a = v_load(p), b = v_load(p + VL);
+  *even = _mm512_permutex2var_ps(a, e, b);
+  *odd = _mm512_permutex2var_ps(a, o, b);
+}

@@ -1,0 +1,46 @@
+/* The SIMD vocabulary: one vector type of VL floats per instruction set, and what kernels do with it.
+ * A kernel file includes this, is compiled once per ISA with -DFIL_ISA_TARGET=<isa> and
+ * -DFIL_TARGET_<ISA>=1, and defines FIL_KERNEL(name), that is fil_<name>_<isa>.
+ *
+ *   vf, VL                      the vector and its lanes; FIL_REGISTERS: how many the ISA has
+ *   v_load v_store              VL floats, any alignment
+ *   v_load_n v_store_n          the first n <= VL lanes; nothing else is touched, other lanes are 0
+ *   v_load2                     2 * VL floats: those at even places, those at odd places
+ *   v_set1 v_zero v_add v_sub v_mul v_div v_sqrt v_abs v_neg
+ *   v_fma(a, b, c)              a * b + c, fused where the ISA can
+ *   v_min(a, b) v_max(a, b)     b < a ? b : a and a < b ? b : a, so a NaN in a stays
+ *   v_lt(a, b), v_select(m, a, b)
+ *   v_round                     to nearest, ties to even
+ *   v_scale2(a, n)              a * 2^n for whole n in [-152, 128], over- and underflow included
+ *   v_hsum v_hmax               of all lanes
+ */
+#ifndef FIL_SIMD_H
+#define FIL_SIMD_H
+#include <stdint.h>
+
+#define FIL_PASTE_(a, b, c) a##b##_##c
+#define FIL_PASTE(a, b, c)  FIL_PASTE_(a, b, c)
+#define FIL_KERNEL(name)    FIL_PASTE(fil_, name, FIL_ISA_TARGET)
+
+/* Bodies that are inlined once per set of constants; what only the outermost caller may grow by. */
+#define FIL_INLINE static inline __attribute__((always_inline))
+
+/* Unroll a loop of constant length whole, so that arrays of vectors become registers. */
+#ifdef __clang__
+#define FIL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FIL_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+#if FIL_TARGET_AVX512
+#include "simd/avx512.h"
+#elif FIL_TARGET_AVX2
+#include "simd/avx2.h"
+#elif FIL_TARGET_NEON
+#include "simd/neon.h"
+#elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
+#include "simd/wasm.h"
+#else
+#error "no SIMD header for this FIL_ISA_TARGET"
+#endif
+#endif

@@ -1,0 +1,126 @@
+"""Build the runner for a target from the runtime's sources, once: artefacts are kept in the user's
+cache folder under a hash of everything that goes into them.
+
+native/CMakeLists.txt states the rules (which files, per-ISA files, definitions); this follows them
+for machines that CMake would need a toolchain file for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from filigree.packaging import sources, toolchains
+from filigree.packaging.errors import BuildFailed
+from filigree.packaging.targets import Target
+from filigree.packaging.toolchains import Toolchain
+
+JOBS = 2
+FLAGS = (
+    *("-std=c11", "-O3", "-ffreestanding", "-fno-stack-protector", "-fno-math-errno"),
+    *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"),
+)
+HOSTED = ("-std=c11", "-O2")
+# The stack lies first, so that overflowing it traps instead of overwriting data.
+WASM_LINK = ("--no-entry", "--stack-first", "-z", "stack-size=262144", "--gc-sections")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One C file and the flags that it alone gets; ``isa`` is empty for the core."""
+
+    source: Path
+    flags: tuple[str, ...]
+    isa: str = ""
+
+    @property
+    def object_name(self) -> str:
+        path = self.source.relative_to(sources.native()).with_suffix(".o")
+        return "-".join([self.isa, *path.parts] if self.isa else path.parts)
+
+
+def cache_folder() -> Path:
+    """Where artefacts are kept: $XDG_CACHE_HOME/filigree, else ~/.cache/filigree."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "filigree"
+
+
+def runner(target: Target, *, toolchain: Toolchain | None = None) -> Path:
+    """The built runner of ``target``, an executable or a .wasm module; made if it is not cached.
+    Raises ToolMissing, BuildFailed."""
+    chain = toolchain or toolchains.find(target)
+    suffix = ".wasm" if target.is_wasm else ""
+    path = Path(f"{target.name}-{key(target, chain)}") / f"runner{suffix}"
+    return cached(path, lambda made: _build(target, chain, made))
+
+
+def cached(path: Path, make: Callable[[Path], None]) -> Path:
+    """``path`` in the cache folder; ``make`` writes it, if it is not there, to a path in a
+    temporary folder of its own, from where it is moved into place."""
+    made = cache_folder() / path
+    if made.exists():
+        return made
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+        fresh = Path(folder) / made.name
+        make(fresh)
+        fresh.replace(made)
+    return made
+
+
+def call(command: list[str], what: str) -> None:
+    """Run a compiler or linker. Raises BuildFailed with the last lines that it said."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildFailed(f"{what} failed", (done.stderr or done.stdout).strip().splitlines()[-20:])
+
+
+def key(target: Target, chain: Toolchain) -> str:
+    """A hash of the sources, their paths, every flag and the compiler's version."""
+    digest = hashlib.sha256(repr((target, chain, chain.version(), FLAGS, WASM_LINK)).encode())
+    for path in sorted({*sources.headers(), *(unit.source for unit in units(target))}):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(sources.native())} {len(data)}\n".encode() + data)
+    digest.update(repr([unit.flags for unit in units(target)]).encode())
+    return digest.hexdigest()[:20]
+
+
+def units(target: Target) -> list[Unit]:
+    """Every file of the library for ``target``, and wasm.c for WebAssembly."""
+    have = tuple(sources.have_define(isa) for isa in target.isas)
+    core = [Unit(path, have) for path in sources.core()]
+    simd = [
+        Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
+        for isa in target.isas
+        for path in sources.simd()
+    ]
+    main = sources.native() / "runner" / target.runner
+    return [*core, *simd, Unit(main, have)]
+
+
+def _build(target: Target, chain: Toolchain, made: Path) -> None:
+    *library, main = units(target)
+    if target.is_wasm:
+        library.append(main)
+    with ThreadPoolExecutor(JOBS) as pool:
+        objects = list(pool.map(lambda unit: _compile(target, chain, unit, made.parent), library))
+    rest = WASM_LINK if target.is_wasm else (*HOSTED, *_includes(), str(main.source))
+    call([*chain.link, *rest, *objects, "-o", str(made)], f"linking for {target.name}")
+
+
+def _compile(target: Target, chain: Toolchain, unit: Unit, folder: Path) -> str:
+    made = str(folder / unit.object_name)
+    flags = [*FLAGS, *target.flags, *unit.flags, *_includes()]
+    command = [*chain.compile, *flags, "-c", str(unit.source), "-o", made]
+    call(command, f"compiling {unit.source.name} for {target.name}")
+    return made
+
+
+def _includes() -> Iterator[str]:
+    yield from ("-I", str(sources.native()), "-I", str(sources.native() / "include"))

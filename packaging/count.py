@@ -1,0 +1,84 @@
+"""Count the instructions that an arm64 run executes, per symbol.
+
+Emulated time means nothing, but instruction counts under QEMU repeat exactly. The counter is a
+small QEMU plugin (native/runner/insn_count.c), compiled for this machine at first use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.packaging import build, sources, targets
+from filigree.packaging.engines import AUTO, Job, qemu
+from filigree.packaging.errors import ToolMissing
+
+COMPILERS = ("cc", "gcc", "clang", "clang-19")
+FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
+UNNAMED = "?"
+
+
+def available() -> str | None:
+    """None if instructions can be counted here, else why not and how to install what is missing."""
+    if shutil.which("qemu-aarch64") is None:  # qemu-aarch64-static takes no plugins
+        return "qemu-aarch64 is not installed (apt-get install qemu-user)"
+    if _compiler() is None:
+        return "no C compiler for this machine (apt-get install gcc)"
+    return None
+
+
+def count(
+    fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None
+) -> dict[str, int]:
+    """Instructions of one inference per symbol, most first; code without a symbol is "?".
+
+    Opening the file and the self-test are left out: a run that only opens is subtracted. Raises
+    ToolMissing, BuildFailed, and what emulate.run raises.
+    """
+    missing = available()
+    if missing:
+        raise ToolMissing(missing)
+    row = targets.with_isa(targets.target("arm64"), isa)
+    arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+    once = Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=1)
+    opened = Job(row, once.runner, fil, arrays, isa=once.isa, repeats=0)
+    before, after = _counted(opened), _counted(once)
+    spent = {name: n - before.get(name, 0) for name, n in after.items()}
+    return dict(sorted(((s, n) for s, n in spent.items() if n > 0), key=lambda row: (-row[1], row)))
+
+
+def _counted(job: Job) -> dict[str, int]:
+    with tempfile.TemporaryDirectory(prefix="filigree-") as folder:
+        out = Path(folder) / "counts"
+        qemu.run(job, options=("-plugin", f"{_plugin()},out={out}"))
+        if not out.exists():
+            raise ToolMissing("this QEMU does not take plugins", hint="QEMU 6 to 8 do")
+        return _parsed(out.read_text(encoding="utf-8"))
+
+
+def _parsed(text: str) -> dict[str, int]:
+    rows = (line.split(" ", 1) for line in text.splitlines())
+    return {name: int(n) for n, name in rows}
+
+
+def _plugin() -> Path:
+    """The compiled plugin, made if it is not cached."""
+    source = sources.native() / "runner" / "insn_count.c"
+    digest = hashlib.sha256(source.read_bytes() + repr(FLAGS).encode()).hexdigest()[:20]
+    path = Path(f"insn_count-{digest}") / "libinsn_count.so"
+    return build.cached(path, lambda made: _compile(source, made))
+
+
+def _compile(source: Path, made: Path) -> None:
+    command = [str(_compiler()), *FLAGS, str(source), "-o", str(made)]
+    build.call(command, "compiling the instruction counter")
+
+
+def _compiler() -> str | None:
+    return next((path for name in COMPILERS if (path := shutil.which(name))), None)

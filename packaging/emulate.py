@@ -1,0 +1,89 @@
+"""Run a packed model on other targets than this machine: arm64 under QEMU, WebAssembly in node and
+wasmtime. The runtime is compiled for the target at first use and kept in the user's cache folder.
+
+Target names: "arm64", "wasm" (node if present, else wasmtime), "wasm-node", "wasm-wasmtime",
+"wasm-relaxed-node", "wasm-relaxed-wasmtime".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.packaging import build, targets, toolchains
+from filigree.packaging.engines import AUTO, F32, Job, Result, node, qemu, wasmtime
+from filigree.packaging.errors import ToolMissing
+from filigree.packaging.targets import EITHER, Engine
+
+PROGRAMS: dict[str, ModuleType] = {"qemu": qemu, "node": node, "wasmtime": wasmtime}
+
+
+def available(target: str) -> str | None:
+    """None if ``target`` can be used here, else why not and how to install what is missing.
+    Raises UnknownTarget."""
+    engine = _engine(target)
+    missing: str | None = PROGRAMS[engine.program].missing()
+    if missing:
+        return missing
+    try:
+        toolchains.find(engine.target)
+    except ToolMissing as error:
+        return f"{error.headline} ({error.hint})"
+    return None
+
+
+def run(
+    target: str, fil: bytes, inputs: Sequence[NDArray[np.generic]], isa: str | None = None
+) -> list[F32]:
+    """One run: outputs in port order, with the ports' shapes. ``inputs`` are converted to float32.
+
+    ``isa`` forces an instruction set of the target's family ("neon", "wasm", "wasm_relaxed",
+    "scalar"). Raises ToolMissing, BuildFailed, BadFile, UnknownTarget, TargetFailed, and ValueError
+    for inputs that do not fit the model.
+    """
+    return _run(target, fil, inputs, isa=isa, repeats=1).outputs
+
+
+def time(
+    target: str,
+    fil: bytes,
+    inputs: Sequence[NDArray[np.generic]],
+    repeats: int,
+    *,
+    isa: str | None = None,
+) -> list[float]:
+    """Milliseconds of each of ``repeats`` runs of one WebAssembly instance; the first ones include
+    what the engine does lazily. Raises what run raises, and UnknownTarget where time is emulated
+    and means nothing: count instructions there (packaging/count.py)."""
+    if not _engine(target).target.is_wasm:
+        raise targets.UnknownTarget(f"{target} is emulated: its times mean nothing")
+    return _run(target, fil, inputs, isa=isa, repeats=repeats).ms
+
+
+def _run(
+    target: str,
+    fil: bytes,
+    inputs: Sequence[NDArray[np.generic]],
+    *,
+    isa: str | None,
+    repeats: int,
+) -> Result:
+    engine = _engine(target)
+    row = targets.with_isa(engine.target, isa)
+    arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+    missing = PROGRAMS[engine.program].missing()
+    if missing:
+        raise ToolMissing(missing)
+    job = Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=repeats)
+    result: Result = PROGRAMS[engine.program].run(job)
+    return result
+
+
+def _engine(name: str) -> Engine:
+    """The engine of that name; for "wasm" the first that is present, or else the first."""
+    names = EITHER.get(name, (name,))
+    rows = [targets.engine(one) for one in names]
+    return next((row for row in rows if not PROGRAMS[row.program].missing()), rows[0])

@@ -1,0 +1,38 @@
+"""Programs that run a target's build: each module has ``missing() -> str | None`` (why it cannot be
+used and how to install it) and ``run(job) -> Result``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.packaging.targets import Target
+
+F32 = NDArray[np.float32]
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Job:
+    """``repeats`` runs of the packed model ``fil`` on ``inputs``, one contiguous array per port.
+    ``isa`` is a name or "auto"; ``runner`` is what build.runner made for ``target``."""
+
+    target: Target
+    runner: Path
+    fil: bytes
+    inputs: list[F32]
+    isa: str = AUTO
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outputs in port order, the instruction set that was used, and the milliseconds of each run
+    where the engine can time."""
+
+    outputs: list[F32]
+    isa: str
+    ms: list[float]

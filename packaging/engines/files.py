@@ -1,0 +1,58 @@
+"""The file protocol that native/runner/main.c and run_wasm.mjs share:
+RUNNER MODEL OUT-PREFIX ISA REPEATS IN..., raw float32 files, one line of JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from filigree.packaging.engines import Job, Result
+from filigree.packaging.errors import BadFile, TargetFailed
+from filigree.packaging.targets import UnknownTarget
+
+TIMEOUT = 900  # seconds; a run ends by itself, so this only bounds an emulator that hangs
+EXIT_USAGE, EXIT_INPUT, EXIT_REFUSED = 2, 3, 7
+
+
+def run(job: Job, command: list[str]) -> Result:
+    """Run ``command`` (emulator and runner) on the job's files in a temporary folder.
+    Raises BadFile, ValueError for inputs that do not fit, UnknownTarget, TargetFailed."""
+    with tempfile.TemporaryDirectory(prefix="filigree-") as name:
+        folder = Path(name)
+        (folder / "model.fil").write_bytes(job.fil)
+        inputs = [folder / f"in{i}" for i in range(len(job.inputs))]
+        for path, array in zip(inputs, job.inputs, strict=True):
+            path.write_bytes(array.tobytes())
+        prefix = folder / "out"
+        words = [folder / "model.fil", prefix, job.isa, job.repeats, *inputs]
+        said = json.loads(_call(job, [*command, *map(str, words)]))
+        shapes = enumerate(said["outputs"])
+        outputs = [np.fromfile(f"{prefix}{i}", np.float32).reshape(shape) for i, shape in shapes]
+    return Result(outputs, said["isa"], said.get("ms", []))
+
+
+def _call(job: Job, command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise TargetFailed(f"the run on {job.target.name} did not end in {TIMEOUT} s") from error
+    if done.returncode:
+        raise failure(job, done.returncode, done.stderr.strip())
+    return done.stdout
+
+
+def failure(job: Job, code: int, why: str) -> Exception:
+    """The exception for a runner's exit code and what it said."""
+    if code == EXIT_REFUSED:
+        return BadFile(f"the runtime on {job.target.name} refuses the packed model", [why])
+    if code == EXIT_INPUT:
+        return ValueError(why)
+    if code == EXIT_USAGE:
+        return UnknownTarget(f"{job.target.name} cannot run this way", [why])
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return TargetFailed(f"the run on {job.target.name} failed ({how})", why.splitlines()[-20:])

@@ -1,0 +1,95 @@
+"""The one list of emulated targets: how each is compiled, and which engines run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from filigree.packaging.errors import PackagingError
+
+SCALAR = "scalar"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One build of the runner. ``triple`` is clang's name of the machine; ``isas`` are linked in
+    beside scalar, slowest first; ``flags`` go to every file; ``cpu`` is what QEMU pretends to be:
+    the oldest that the build promises to run on."""
+
+    name: str
+    family: str
+    triple: str
+    isas: tuple[str, ...]
+    runner: str
+    flags: tuple[str, ...] = ()
+    cpu: str = ""
+
+    @property
+    def is_wasm(self) -> bool:
+        return self.family == "wasm"
+
+    def has(self, isa: str) -> bool:
+        return isa in (SCALAR, *self.isas)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A name that users give: a target and what runs it ("qemu", "node", "wasmtime")."""
+
+    name: str
+    target: Target
+    program: str
+
+
+WASM_FLAGS = ("-msimd128", "-mbulk-memory")
+
+TARGETS = (
+    Target("arm64", "arm64", "aarch64-linux-gnu", ("neon",), "main.c", cpu="cortex-a53"),
+    Target("wasm", "wasm", "wasm32", ("wasm",), "wasm.c", WASM_FLAGS),
+    Target("wasm-relaxed", "wasm", "wasm32", ("wasm", "wasm_relaxed"), "wasm.c", WASM_FLAGS),
+)
+
+
+def target(name: str) -> Target:
+    """A row of TARGETS by name."""
+    return next(t for t in TARGETS if t.name == name)
+
+
+# "wasm" alone is whatever is present, node first.
+ENGINES = (
+    Engine("arm64", target("arm64"), "qemu"),
+    Engine("wasm-node", target("wasm"), "node"),
+    Engine("wasm-wasmtime", target("wasm"), "wasmtime"),
+    Engine("wasm-relaxed-node", target("wasm-relaxed"), "node"),
+    Engine("wasm-relaxed-wasmtime", target("wasm-relaxed"), "wasmtime"),
+)
+EITHER = {"wasm": ("wasm-node", "wasm-wasmtime")}
+
+
+class UnknownTarget(PackagingError):
+    """A target or instruction set that no row of this table has (exit 2)."""
+
+    exit_code = 2
+
+
+def engine(name: str) -> Engine:
+    """A row of ENGINES by name. Raises UnknownTarget."""
+    for row in ENGINES:
+        if row.name == name:
+            return row
+    known = ", ".join([*EITHER, *(row.name for row in ENGINES)])
+    raise UnknownTarget(f'"{name}" is not a target', [f"targets: {known}"])
+
+
+def with_isa(row: Target, isa: str | None) -> Target:
+    """The first target of the same family whose build has ``isa``: relaxed WebAssembly is a module
+    of its own, because engines without it refuse all of it. Raises UnknownTarget."""
+    if isa is None or row.has(isa):
+        return row
+    family = [other for other in TARGETS if other.family == row.family]
+    for other in family:
+        if other.has(isa):
+            return other
+    present = dict.fromkeys([SCALAR, *(name for other in family for name in other.isas)])
+    raise UnknownTarget(
+        f"{row.family} has no instruction set {isa}", [f"it has {', '.join(present)}"]
+    )

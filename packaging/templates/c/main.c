@@ -1,0 +1,47 @@
+/* ./example [MODEL [INPUTS]]: runs a packed model once and prints its outputs, a number a line.
+ * INPUTS: raw float32 values of every input in order; without it they are zero. */
+#include "filigree/filigree.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *allocate(size_t bytes) { /* zeroed, aligned to FIL_ALIGN, kept to the end */
+  char *p = calloc(1, bytes + FIL_ALIGN);
+  return p ? p + (FIL_ALIGN - (uintptr_t)p % FIL_ALIGN) : (perror("memory"), exit(1), NULL);
+}
+
+static void *read_model(const char *path, size_t *bytes) {
+  FILE *f = fopen(path, "rb");
+  if (!f || fseek(f, 0, SEEK_END)) return perror(path), exit(1), NULL;
+  *bytes = (size_t)ftell(f);
+  void *data = allocate(*bytes);
+  rewind(f);
+  *bytes = fread(data, 1, *bytes, f);
+  return fclose(f), data;
+}
+
+static size_t elements(const fil_io *port) {
+  size_t n = 1;
+  for (int d = 0; d < port->rank; d++) n *= port->dim[d];
+  return n;
+}
+
+int main(int argc, char **argv) {
+  size_t bytes;
+  void *file = read_model(argc > 1 ? argv[1] : "model.fil", &bytes);
+  fil_model m;
+  fil_status status = fil_open(&m, file, bytes); /* validates every byte */
+  if (status != FIL_OK) return fprintf(stderr, "%s\n", fil_status_sentence(status)), 1;
+
+  void *ports[FIL_MAX_IO], *arena = allocate((size_t)m.arena_bytes);
+  uint32_t count = m.input_count + m.output_count;
+  for (uint32_t i = 0; i < count; i++) ports[i] = allocate(elements(&m.io[i]) * sizeof(float));
+  FILE *inputs = argc > 2 ? fopen(argv[2], "rb") : NULL;
+  for (uint32_t i = 0; inputs && i < m.input_count; i++)
+    if (fread(ports[i], sizeof(float), elements(&m.io[i]), inputs) != elements(&m.io[i]))
+      return fprintf(stderr, "%s is too short\n", argv[2]), 1;
+
+  fil_run(&m, arena, (const void *const *)ports, ports + m.input_count);
+  for (uint32_t i = m.input_count; i < count; i++)
+    for (size_t k = 0; k < elements(&m.io[i]); k++) printf("%.9g\n", ((float *)ports[i])[k]);
+  return 0;
+}

@@ -1,0 +1,216 @@
+"""``filigree convert``: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, tiny_onnx
+
+
+def test_writes_the_model_and_says_so(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    done = cli("convert", onnx_file, "-o", out)
+    assert (done.code, done.err) == (0, "")
+    before, after = onnx_file.stat().st_size, out.stat().st_size
+    lines = done.out.splitlines()
+    ratio = f"{after / before:.2f}x"
+    assert lines[0] == f"wrote {out}: {after:,} bytes, {ratio} tiny.onnx ({before:,})"
+    assert re.fullmatch(r'arena [\d.]+ KiB, peak at ".+"', lines[1])
+    assert re.match(r"(\d+ of \d+ layers are sparse|all \d+ layers stay dense)", lines[2])
+    assert lines[4].split() == [
+        "layer",
+        "kind",
+        "weights",
+        "pattern",
+        "sparsity",
+        "fill",
+        "bytes",
+        "speed-up",
+        "why",
+    ]
+    assert lines[-1] == f"next: filigree verify {out} --against {onnx_file}"
+
+
+def test_same_input_same_bytes(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.fil", tmp_path / "b.fil"
+    assert cli("convert", onnx_file, "-o", first).code == 0
+    assert cli("convert", onnx_file, "-o", second).code == 0
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_json(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    done = cli("convert", onnx_file, "-o", out, "--json", "--pattern", "4x1")
+    found = json.loads(done.out)
+    assert done.code == 0
+    assert found["written"] == str(out)
+    assert found["bytes"] == out.stat().st_size
+    assert found["arena_bytes"] >= found["arena_lower_bound"] > 0
+    assert any(layer["pattern"] == "4x1" for layer in found["layers"])
+
+
+def test_report_is_one_self_contained_page(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", "--report", page)
+    text = page.read_text(encoding="utf-8")
+    assert done.code == 0
+    assert f"wrote {page}" in done.out.splitlines()
+    assert text.startswith("<!doctype html>")
+    for part in (
+        "Layers",
+        "Where the weights are",
+        "Memory over the program",
+        "<svg ",
+        "data:image",
+    ):
+        assert part in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert "http" not in text
+    assert "<script" not in text
+
+
+def test_missing_model(cli: Cli, tmp_path: Path) -> None:
+    missing = tmp_path / "no.onnx"
+    done = cli("convert", missing, "-o", tmp_path / "m.fil")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"error: {missing} does not exist (nothing was written)\n"
+
+
+def test_all_problems_with_files_at_once(cli: Cli, tmp_path: Path) -> None:
+    done = cli(
+        "convert",
+        tmp_path / "no.onnx",
+        "-o",
+        tmp_path,
+        "--labels",
+        tmp_path / "no.txt",
+        "--report",
+        tmp_path / "nowhere" / "page.html",
+    )
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: 4 problems with the files given (nothing was written)\n"
+        f"  {tmp_path / 'no.onnx'} does not exist\n"
+        f"  {tmp_path / 'no.txt'} does not exist\n"
+        f"  {tmp_path} is a folder, not a file to write\n"
+        f"  {tmp_path / 'nowhere' / 'page.html'} cannot be written: the folder "
+        f"{tmp_path / 'nowhere'} does not exist\n"
+    )
+
+
+def test_existing_output_needs_force(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    out.write_bytes(b"precious")
+    done = cli("convert", onnx_file, "-o", out)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"error: {out} exists already; --force overwrites it (nothing was written)\n"
+    )
+    assert out.read_bytes() == b"precious"
+    assert cli("convert", onnx_file, "-o", out, "--force").code == 0
+    assert out.read_bytes()[:4] == b"FIL1"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all", b"FIL1" + bytes(100)])
+def test_wrong_file(cli: Cli, tmp_path: Path, content: bytes) -> None:
+    wrong, out = tmp_path / "wrong.onnx", tmp_path / "m.fil"
+    wrong.write_bytes(content)
+    done = cli("convert", wrong, "-o", out)
+    assert (done.code, done.out) == (7, "")
+    first = done.err.splitlines()[0]
+    assert first.startswith("error: ")
+    assert "wrong.onnx" in first
+    assert first.endswith("(nothing was written)")
+    assert not out.exists()
+
+
+def test_unsupported_operator(cli: Cli, tmp_path: Path) -> None:
+    source = tiny_onnx(tmp_path / "odd.onnx", extra="Det")
+    source = tiny_onnx(tmp_path / "odd.onnx", extra="Sin")
+    out = tmp_path / "m.fil"
+    done = cli("convert", source, "-o", out)
+    assert (done.code, done.out) == (3, "")
+    lines = done.err.splitlines()
+    assert lines[0] == ("error: 1 operator in odd.onnx is not supported (nothing was written)")
+    assert "Sin" in lines[1]
+    assert "strange/Sin" in lines[1]
+    assert lines[-1].startswith("  next: filigree inspect odd.onnx --ops")
+    assert not out.exists()
+
+
+def test_does_not_fit(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    done = cli("convert", onnx_file, "-o", out, "--ram", "1KiB", "--flash", "1000")
+    assert (done.code, done.out) == (4, "")
+    lines = done.err.splitlines()
+    assert re.fullmatch(
+        r"error: model needs [\d.]+ KiB RAM, the target has 1.0 KiB and [\d.]+ KiB flash, "
+        r"the target has 1000 B \(nothing was written\)",
+        lines[0],
+    )
+    assert re.fullmatch(r'  peak at ".+": [\d.]+ KiB .+', lines[1])
+    assert re.fullmatch(r'  largest weights: ".+", [\d.]+ KiB', lines[2])
+    assert lines[3].startswith("  next: ")
+    assert not out.exists()
+
+
+def test_label_count_must_match(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n", encoding="utf-8")
+    done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", "--labels", labels)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f'error: {labels} has 2 labels, output "prob" 10 values (nothing was written)\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--shape", "x", "'x' is not NAME=SHAPE, such as input=1x3x96x96"),
+        ("--shape", "x=0x3", "'0x3' is not a shape such as 1x3x96x96"),
+        ("--mean", "1,two", "'1,two' is not a number or a comma-separated list of numbers"),
+        ("--ram", "lots", "'lots' is not a size such as 262144, 256KB or 256KiB"),
+    ],
+)
+def test_bad_options(
+    cli: Cli, onnx_file: Path, tmp_path: Path, option: str, value: str, problem: str
+) -> None:
+    done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", option, value)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"error: invalid value for '{option}': {problem}\n  next: filigree convert --help\n"
+    )
+
+
+def test_unknown_option_and_command(cli: Cli) -> None:
+    done = cli("convert", "m.onnx", "-o", "m.fil", "--nonsense")
+    assert done.code == 2
+    assert done.err.startswith("error: no such option: --nonsense")
+    done = cli("nonsense")
+    assert done.code == 2
+    assert done.err == "error: no such command 'nonsense'\n  next: filigree --help\n"
+
+
+def test_a_bug_is_short_and_debug_shows_it(
+    cli: Cli, onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import filigree.converter as converter
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(converter, "convert", broken)
+    done = cli("convert", onnx_file, "-o", tmp_path / "m.fil")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "error: a bug in filigree: KeyError: 'lost'\n"
+        "  next: the same command with --debug, and report what it prints\n"
+    )
+    done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", "--debug")
+    assert done.code == 1
+    assert "Traceback" in done.err

@@ -1,0 +1,111 @@
+"""``filigree verify``: agreement, disagreement and what could not run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from filigree.native.model import isas
+from tests.cli.conftest import Cli, tiny_onnx
+
+pytest.importorskip("onnxruntime")
+
+
+def test_every_isa_agrees(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
+    done = cli("verify", fil_file, "--against", onnx_file)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == (
+        "tiny.fil against tiny.onnx in ONNX Runtime: 4 inputs, allowed 0.0001 of the output range"
+    )
+    assert lines[1].split() == ["target", "isa", "difference", "result"]
+    rows = [line.split() for line in lines[2:]]
+    assert [row[1] for row in rows] == isas()
+    assert all(row[0] == "host" and row[3] == "agrees" for row in rows)
+
+
+def test_json_and_one_isa_and_real_data(
+    cli: Cli, onnx_file: Path, fil_file: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(
+        data, x=np.random.default_rng(1).random((6, 3, 8, 8), dtype=np.float32), y=np.arange(6)
+    )
+    done = cli(
+        "verify",
+        fil_file,
+        "--against",
+        onnx_file,
+        "--isa",
+        "scalar",
+        "--data",
+        data,
+        "--inputs",
+        "5",
+        "--json",
+    )
+    found = json.loads(done.out)
+    assert done.code == 0
+    assert found["inputs"] == 5
+    assert [(row["target"], row["isa"], row["agrees"]) for row in found["rows"]] == [
+        ("host", "scalar", True)
+    ]
+
+
+def test_disagreement(cli: Cli, fil_file: Path, tmp_path: Path) -> None:
+    other = tiny_onnx(tmp_path / "other.onnx", seed=1)
+    done = cli("verify", fil_file, "--against", other, "--isa", "scalar")
+    assert done.code == 6
+    assert 'disagrees at output "prob"' in done.out
+    lines = done.err.splitlines()
+    assert lines[0] == "error: converted model disagrees with the original"
+    assert lines[1].startswith('  first at "stem')
+    assert "made by the conversion" in lines[1]
+    assert lines[2].startswith("  host scalar: difference ")
+    assert lines[-1].startswith("  next: ")
+
+
+def test_unknown_target_and_isa(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
+    done = cli("verify", fil_file, "--against", onnx_file, "--on", "host,vax")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: --on host,vax: unknown; known: host, arm64, wasm, all\n"
+    done = cli("verify", fil_file, "--against", onnx_file, "--isa", "mmx")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: --isa mmx: unknown; known: scalar, ")
+
+
+def test_data_that_does_not_fit(cli: Cli, onnx_file: Path, fil_file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, x=np.zeros((6, 3, 9, 8), np.float32))
+    done = cli("verify", fil_file, "--against", onnx_file, "--data", data)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == ("error: no array in data.npz has rows that fit the input 1x3x8x8\n")
+
+
+def test_against_something_else(cli: Cli, fil_file: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(b"hello")
+    done = cli("verify", fil_file, "--against", wrong)
+    assert (done.code, done.out) == (7, "")
+    assert done.err.startswith("error: ONNX Runtime cannot load wrong.onnx\n")
+
+
+def test_missing_tools_skip_and_matter_only_if_named(
+    cli: Cli, onnx_file: Path, fil_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filigree.packaging import emulate
+
+    monkeypatch.setattr(emulate, "available", lambda target: "no emulator here")
+    done = cli("verify", fil_file, "--against", onnx_file, "--on", "all")
+    assert (done.code, done.err) == (0, "")
+    assert "skipped: no emulator here" in done.out
+    done = cli("verify", fil_file, "--against", onnx_file, "--on", "arm64")
+    assert done.code == 5
+    assert done.err == (
+        "error: 1 comparison asked for could not run\n"
+        "  arm64 neon: no emulator here\n"
+        "  next: filigree doctor, or --on all for whatever can run here\n"
+    )

@@ -1,0 +1,17 @@
+"""Every test that takes ``isa`` runs once per instruction set of this machine's processor family."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernels import library
+
+
+@pytest.fixture(params=["scalar", *library.host_isas()])
+def isa(request: pytest.FixtureRequest) -> str:
+    name = str(request.param)
+    if library.compiler() is None:
+        pytest.skip("no C compiler (apt-get install gcc)")
+    if not library.present(name):
+        pytest.skip(f"this processor has no {name}")
+    return name

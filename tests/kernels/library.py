@@ -1,0 +1,136 @@
+"""The kernels of this machine as a shared library, built once, and how a test calls them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cffi import FFI
+
+from filigree.native import enums as c
+from filigree.packaging import sources
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+FLAGS = (
+    *("-std=c11", "-O3", "-fPIC", "-ffreestanding", "-fno-math-errno", "-Wall", "-Werror"),
+    *os.environ.get("CFLAGS", "").split(),
+)
+HOSTED = ("-std=c11", "-O2", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One C file and the flags that it alone gets."""
+
+    source: Path
+    flags: tuple[str, ...]
+    isa: str = ""
+
+
+def compiler() -> str | None:
+    """A C compiler for this machine: $CC, else the first that is installed."""
+    named = os.environ.get("CC", "")
+    return shutil.which(named) or next((p for n in ("gcc", "clang") if (p := shutil.which(n))), None)
+
+
+@cache
+def load() -> tuple[FFI, Any]:
+    """The library and the declarations of kernels.h, support.h and peak.c."""
+    ffi = FFI()
+    ffi.cdef(_declarations())
+    return ffi, ffi.dlopen(str(_built()))
+
+
+def present(isa: str) -> bool:
+    """This processor has the instruction set."""
+    _, lib = load()
+    return bool(lib.fil_isa_present(list(sources.isas()).index(isa)))
+
+
+def lanes(isa: str) -> int:
+    return sources.isas()[isa]
+
+
+def kernel(name: str, isa: str) -> Any:
+    """The function pointer fil_<name>_<isa>."""
+    _, lib = load()
+    return getattr(lib, f"fil_{name}_by_isa")[getattr(c, f"FIL_ISA_{isa.upper()}")]
+
+
+def host_isas() -> tuple[str, ...]:
+    """The instruction sets that this machine's processor family compiles, beside scalar."""
+    machine = os.uname().machine
+    return sources.processors().get({"arm64": "aarch64"}.get(machine, machine), ())
+
+
+def kernel_units(isas_built: tuple[str, ...]) -> list[Unit]:
+    """Every file of native/kernels, for a build that has these instruction sets."""
+    have = tuple(sources.have_define(isa) for isa in isas_built)
+    core = [path for path in sources.core() if "kernels" in path.parts[-3:]]
+    return [Unit(path, have) for path in core] + [
+        Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
+        for isa in isas_built
+        for path in sources.simd()
+    ]
+
+
+def includes() -> tuple[str, ...]:
+    return ("-I", str(sources.native()), "-I", str(sources.native() / "include"))
+
+
+def _units() -> list[Unit]:
+    isa_c = sources.native() / "runtime" / "isa.c"
+    have = tuple(sources.have_define(isa) for isa in host_isas())
+    peaks = [
+        Unit(HERE / "peak.c", (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
+        for isa in host_isas()
+    ]
+    return [*kernel_units(host_isas()), Unit(isa_c, have), *peaks]
+
+
+def _declarations() -> str:
+    """kernels.h through the preprocessor, as native/build_ffi.py does, and our own functions."""
+    header = str(sources.native() / "kernels" / "kernels.h")
+    command = [str(compiler()), "-E", "-P", "-DFIL_CDEF", "-x", "c", *includes(), header]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    peaks = [f"void fil_peak_{isa}(const void *steps);" for isa in host_isas()]
+    return "\n".join([done.stdout, (HERE / "support.h").read_text(encoding="utf-8"), *peaks])
+
+
+def _built() -> Path:
+    digest = hashlib.sha256(repr((compiler(), FLAGS, HOSTED, _units())).encode())
+    local = [HERE / name for name in ("support.c", "support.h", "peak.c")]
+    for path in [*sources.headers(), *(u.source for u in _units()), *local]:
+        digest.update(path.read_bytes())
+    folder = ROOT / "build" / f"kernels-{digest.hexdigest()[:16]}"
+    made = folder / "libkernels.so"
+    if made.exists():
+        return made
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(lambda u: _compile(u, folder), _units()))
+    part = folder / f"libkernels.{os.getpid()}"
+    call(str(compiler()), *HOSTED, "-shared", str(HERE / "support.c"), *objects, "-o", str(part))
+    part.replace(made)
+    return made
+
+
+def _compile(unit: Unit, folder: Path) -> str:
+    made = str(folder / "-".join([unit.isa, *unit.source.parts[-3:]])) + ".o"
+    call(str(compiler()), *FLAGS, *includes(), *unit.flags, "-c", str(unit.source), "-o", made)
+    return made
+
+
+def call(*command: str) -> None:
+    """Run a compiler. Raises RuntimeError with what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-4000:]}")

@@ -1,0 +1,82 @@
+"""Weight matrices as kernels see them: the test's own encoder, independent of the converter's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.native import enums as c
+from tests.kernels.harness import F32, paint
+
+CODINGS = ("none", "d8", "u16")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """``dense`` is rows x cols, with zeros where ``coding`` stores nothing."""
+
+    dense: F32
+    bias: F32
+    block_rows: int
+    coding: str
+
+    @property
+    def groups(self) -> int:
+        return -(-self.dense.shape[0] // self.block_rows)
+
+    def fields(self) -> dict[str, Any]:
+        rows, cols = self.dense.shape
+        return {
+            "rows": rows,
+            "cols": cols,
+            "groups": self.groups,
+            "block_rows": self.block_rows,
+            "coding": getattr(c, f"FIL_CODING_{self.coding.upper()}"),
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The stored streams, at exactly their size."""
+        lists = [self._columns(g) for g in range(self.groups)]
+        padded = np.zeros((self.groups * self.block_rows, self.dense.shape[1]), np.float32)
+        padded[: self.dense.shape[0]] = self.dense
+        groups = padded.reshape(self.groups, self.block_rows, -1)
+        values = [groups[g][:, columns].T.reshape(-1) for g, columns in enumerate(lists)]
+        bias = np.zeros(self.groups * self.block_rows, np.float32)
+        bias[: self.bias.size] = self.bias
+        found: dict[str, NDArray[Any]] = {"w.values": np.concatenate(values), "w.bias": bias}
+        if self.coding == "none":
+            return found
+        found["w.count"] = np.array([len(x) for x in lists], np.uint16)
+        if self.coding == "u16":
+            found["w.index"] = np.array([i for x in lists for i in x], np.uint16)
+        else:
+            steps = [np.diff(x, prepend=0) for x in lists if x]
+            found["w.index"] = np.concatenate([*steps, np.zeros(0, np.int64)]).astype(np.uint8)
+        return {name: x if x.size else np.zeros(1, x.dtype) for name, x in found.items()}
+
+    def _columns(self, group: int) -> list[int]:
+        rows = self.dense[group * self.block_rows : (group + 1) * self.block_rows]
+        if self.coding == "none":
+            return list(range(self.dense.shape[1]))
+        columns: list[int] = []
+        for column in np.flatnonzero(rows.any(axis=0)).tolist():
+            while self.coding == "d8" and column - (columns[-1] if columns else 0) > 255:
+                columns.append((columns[-1] if columns else 0) + 255)  # a bridge of zeros
+            columns.append(column)
+        return columns
+
+
+def matrix(rows: int, cols: int, block_rows: int, coding: str, *, density: float = 0.3) -> Matrix:
+    """Painted weights; unless dense, about ``density`` of the blocks, one group storing none."""
+    dense = paint(rows, cols, seed=3)
+    if coding != "none":
+        groups = -(-rows // block_rows)
+        draw = np.random.default_rng([rows, cols, block_rows])
+        keep = draw.random((groups, cols)) < density
+        keep[:1] = groups == 1
+        keep[-1, -1] = True
+        dense = dense * np.repeat(keep, block_rows, axis=0)[:rows]
+    return Matrix(dense.astype(np.float32), paint(rows, seed=5), block_rows, coding)

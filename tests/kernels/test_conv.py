@@ -1,0 +1,60 @@
+"""conv against float64: planar and interleaved inputs of exact extent, every stride."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernels import library
+from tests.kernels.harness import Case, activated, assert_close, epilogue, paint, planes, run, up
+from tests.kernels.matrices import Matrix, matrix
+from tests.kernels.windows import Window, random_windows
+
+SAME3 = {"top": 1, "left": 1, "bottom": 1, "right": 1}
+WINDOWS = [
+    *(Window(h, w, 3, 3, **SAME3) for h, w in ((1, 1), (3, 16), (4, 17), (9, 15), (14, 14), (3, 70))),
+    *(Window(h, w, 3, 3, 2, 2, **SAME3) for h, w in ((5, 5), (14, 14), (8, 33), (3, 66), (64, 3))),
+    Window(32, 32, 3, 3, 2, 2, bottom=1, right=1),
+    Window(9, 65, 1, 1, 2, 2),
+    Window(7, 7, 7, 7),
+    Window(12, 12, 5, 3, 3, 3, top=2, left=1),
+    *random_windows(60),
+]
+
+
+def fields(w: Matrix, window: Window, layout: str, channels: int, out_pitch: int) -> dict[str, Any]:
+    planar = {"cs": window.h * window.w + 3, "ys": window.w, "xs": 1}
+    pixels = {"cs": 1, "ys": window.w * channels, "xs": channels}
+    geometry = window.fields() | {"channels": channels} | (planar if layout == "planar" else pixels)
+    activation = {**epilogue("clamp", lo=-1.0, hi=float("inf")), "residual_pitch": out_pitch}
+    return {"w": w.fields(), "g": geometry, "out_pitch": out_pitch, "e": activation}
+
+
+@pytest.mark.parametrize("layout", ["planar", "pixels"])
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_conv(isa: str, window: Window, layout: str) -> None:
+    lanes, n = library.lanes(isa), window.out_h * window.out_w
+    kind = itertools.cycle([(8, "none"), (4, "d8"), (1, "u16"), (2, "d8")])
+    o, coding = next(itertools.islice(kind, (window.h + window.w + window.kh) % 4, None))
+    channels, rows = 1 + window.w % 3, o + 1
+    w = matrix(rows, channels * window.kh * window.kw, o, coding)
+    x = paint(channels, window.h, window.w)
+    gaps = np.pad(x.reshape(channels, -1), ((0, 0), (0, 3)), constant_values=np.nan).reshape(-1)[:-3]
+    held = gaps if layout == "planar" else x.transpose(1, 2, 0)
+    pitch = up(n, lanes) + lanes * (rows % 2)
+    residual = paint(rows * pitch, seed=9)[: (rows - 1) * pitch + up(n, lanes)]
+    arrays = {**w.arrays(), "x": held, "e.residual": residual}
+    size = (rows - 1) * pitch + up(n, lanes)
+    _, lib = library.load()
+    g = fields(w, window, layout, channels, pitch)
+    scratch = ("panel", w.dense.shape[1] * 64 * 4)
+    got = run(Case("conv", arrays, g, size, scratch), isa)
+    dense, taps = w.dense.astype(np.float64), window.taps(x.astype(np.float64)).reshape(-1, n)
+    extra = paint(rows * pitch, seed=9).reshape(rows, pitch)[:, :n].astype(np.float64)
+    bias = w.bias.astype(np.float64)[:, None]
+    want = activated(dense @ taps + bias + extra, ("clamp", -1.0, float("inf")))
+    scale = np.abs(dense) @ np.abs(taps) + np.abs(bias) + np.abs(extra)
+    assert_close(planes(got, rows, n, pitch, lanes), want, scale)

@@ -1,0 +1,84 @@
+"""dwconv against float64: constant kernels, any kernel, every stride, dilation and width."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.kernels import library
+from tests.kernels.harness import (
+    ACTS,
+    SMOOTH,
+    Case,
+    activated,
+    assert_close,
+    epilogue,
+    paint,
+    planes,
+    run,
+    spread,
+    up,
+)
+from tests.kernels.windows import Window, random_windows
+
+CHANNELS = 3
+
+
+def same(h: int, w: int, k: int, stride: int, dilation: int = 1) -> Window:
+    pad = (k - 1) * dilation // 2
+    return Window(h, w, k, k, stride, stride, dilation, dilation, pad, pad, pad, pad)
+
+
+SIZES = ((1, 1), (2, 3), (7, 7), (14, 14), (9, 15), (10, 16), (11, 17), (5, 31), (6, 33), (56, 56))
+WINDOWS = [
+    *(same(h, w, k, s) for h, w in SIZES for k in (3, 5) for s in (1, 2)),
+    *(same(h, w, 7, s) for h, w in SIZES[2:5] for s in (1, 2, 3)),
+    *(same(20, 21, 3, 1, dilation) for dilation in (2, 3, 7)),
+    same(112, 112, 3, 1),
+    same(224, 30, 3, 2),
+    Window(112, 112, 3, 3, 2, 2, bottom=1, right=1),
+    Window(4, 300, 3, 3, 1, 2, top=1, left=1),
+    Window(7, 7, 7, 7),
+    Window(25, 5, 10, 4, 2, 2, top=5, left=1, bottom=5, right=1),
+    Window(3, 3, 3, 3, top=9, left=20, bottom=9, right=20),
+    *random_windows(80),
+]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_dwconv(isa: str, window: Window) -> None:
+    ffi, lib = library.load()
+    lanes, n_in, n = library.lanes(isa), window.h * window.w, window.out_h * window.out_w
+    act = ACTS[(window.h + window.kw) % len(ACTS)]
+    x, w = paint(CHANNELS, window.h, window.w), paint(CHANNELS, window.kh * window.kw, seed=3)
+    bias, residual = paint(CHANNELS, seed=5), paint(CHANNELS, n, seed=9)
+    pitches = {"x_pitch": up(n_in, lanes) + 1, "out_pitch": up(n, lanes) + 16}
+    matrix = {"rows": CHANNELS, "cols": window.kh * window.kw, "groups": CHANNELS, "block_rows": 1}
+    fields = {
+        "w": matrix,
+        "g": window.fields() | {"channels": CHANNELS},
+        "e": {**epilogue(act[0], lo=act[1], hi=act[2]), "residual_pitch": up(n, lanes)},
+        **pitches,
+    }
+    arrays = {"w.values": w, "w.bias": bias}
+    arrays["x"] = spread(x.reshape(CHANNELS, -1), pitches["x_pitch"], lanes)
+    with_residual = window.w % 2 == 0
+    if with_residual:
+        arrays["e.residual"] = spread(residual, up(n, lanes), lanes)
+    geometry = ffi.new("fil_conv *", fields["g"])
+    scratch = ("scratch", int(lib.fil_dwconv_scratch(geometry)))
+    size = (CHANNELS - 1) * pitches["out_pitch"] + up(n, lanes)
+    got = run(Case("dwconv", arrays, fields, size, scratch), isa)
+    taps, kernel = window.taps(x.astype(np.float64)), w.astype(np.float64)[:, :, None]
+    extra = residual.astype(np.float64) * with_residual
+    want = activated((taps * kernel).sum(axis=1) + bias[:, None] + extra, act)
+    scale = np.abs(taps * kernel).sum(axis=1) + 2 + (act[0] in SMOOTH)
+    assert_close(planes(got, CHANNELS, n, pitches["out_pitch"], lanes), want, scale)
+
+
+def test_scratch_of_a_hostile_geometry_does_not_wrap() -> None:
+    if library.compiler() is None:
+        pytest.skip("no C compiler (apt-get install gcc)")
+    ffi, lib = library.load()
+    g = {"out_h": 2**20, "out_w": 2**20, "sh": 1023, "sw": 2, "kh": 9, "kw": 9, "dh": 1, "dw": 2**15}
+    assert lib.fil_dwconv_scratch(ffi.new("fil_conv *", g)) > 2**20 * 4

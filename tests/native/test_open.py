@@ -1,0 +1,325 @@
+"""Each rule of SPEC.md, broken on its own: the loader's status and the item it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from filigree.native import enums as c
+from filigree.native.model import BadFile, Model
+from tests.native import tiny
+from tests.native.tiny import Tiny
+
+Damage = Callable[[Tiny], None]
+CONV, DWCONV, D8, U16, POOL, MAP, REDUCE, SPMV, MATMUL, SOFTMAX = range(10)  # ops of sample()
+X, A, B, WIDE, NARROW, POOLED, MOVED, MEAN = range(8)  # its tensors
+SCORES, MIXED, PER_CHANNEL, MIXER, Y = range(8, 13)
+W_CONV, W_DW, W_D8, W_U16, W_FC = range(5)
+
+
+def status_of(data: bytes) -> tuple[str, int]:
+    """The loader's answer to ``data``: ("OK", -1) or the status and item."""
+    try:
+        Model.from_bytes(data)
+    except BadFile as e:
+        return e.status, e.item
+    return "OK", -1
+
+
+def broken(damage: Damage) -> tuple[str, int]:
+    t = tiny.sample()
+    damage(t)
+    return status_of(t.encode())
+
+
+def put(table: str, index: int, path: str, value: Any) -> Damage:
+    """Set one field: put("ops", 3, "p.conv.kh", 0), put("tensors", 1, "dim.2", 5)."""
+
+    def damage(t: Tiny) -> None:
+        *outer, last = path.split(".")
+        target = getattr(t, table)[index]
+        for name in outer:
+            target = getattr(target, name)
+        if last.isdigit():
+            target[int(last)] = value
+        else:
+            setattr(target, last, value)
+
+    return damage
+
+
+def head(field: str, value: int) -> Damage:
+    def damage(t: Tiny) -> None:
+        t.header[field] = value
+
+    return damage
+
+
+def const(weights: int, field: str, at: int, value: int) -> Damage:
+    """Set one byte of a weights blob: const(W_D8, "index_offset", 1, 0)."""
+
+    def damage(t: Tiny) -> None:
+        t.constants[getattr(t.weights[weights], field) + at] = value
+
+    return damage
+
+
+def test_samples_are_accepted() -> None:
+    for lanes in (1, 4, 8, 16):
+        assert status_of(tiny.sample(lanes=lanes).encode()) == ("OK", -1)
+    assert status_of(tiny.one_op().encode()) == ("OK", -1)
+
+
+HEADER = [
+    (head("magic", 0), "E_MAGIC"),
+    (head("version", 2), "E_VERSION"),
+    (head("version", 0), "E_VERSION"),
+    (head("required", 1), "E_FLAGS"),
+    (head("file_bytes", 64), "E_TRUNCATED"),
+    (head("file_bytes", 2**63), "E_TRUNCATED"),
+    (head("section_count", 17), "E_CAPS"),
+    (head("section_count", 5), "E_CRC"),
+    (head("lanes", 0), "E_SECTIONS"),
+    (head("lanes", 32), "E_SECTIONS"),
+    (head("arena_bytes", 2**31), "E_CAPS"),
+    (head("arena_bytes", 2**32), "E_CAPS"),
+    (head("optional", 7), "OK"),
+]
+
+
+@pytest.mark.parametrize(("damage", "status"), HEADER)
+def test_header(damage: Damage, status: str) -> None:
+    assert broken(damage) == (status, -1)
+
+
+def encode(sections: list[tuple[int, bytes]]) -> bytes:
+    return tiny.encode_sections(sections, {}, arena=0, lanes=16)
+
+
+def test_sections() -> None:
+    assert status_of(b"") == ("E_TRUNCATED", -1)
+    assert status_of(encode([])) == ("E_IO", -1)
+    assert status_of(encode([(c.FIL_SECTION_META, b"{}"), (c.FIL_SECTION_IO, b"")])) == (
+        "E_SECTIONS",
+        1,
+    )
+    assert status_of(encode([(9, b"")])) == ("E_SECTIONS", 0)
+    assert status_of(encode([(0, b"")])) == ("E_SECTIONS", 0)
+    assert status_of(encode([(c.FIL_SECTION_STATE, b"1")])) == ("E_SECTIONS", 0)
+    assert status_of(encode([(c.FIL_SECTION_IO, bytes(81))])) == ("E_SECTIONS", -1)
+    assert status_of(encode([(c.FIL_SECTION_IO, bytes(80 * 65))])) == ("E_CAPS", -1)
+    assert status_of(encode([(c.FIL_SECTION_META, b"{}")]) + bytes(1))[0] == "E_TRUNCATED"
+
+
+ITEMS = [
+    ("tensors", A, "dtype", 2, "E_TENSOR"),
+    ("tensors", A, "place", 4, "E_TENSOR"),
+    ("tensors", A, "rank", 7, "E_TENSOR"),
+    ("tensors", A, "split", 4, "E_TENSOR"),
+    ("tensors", A, "pitch", 15, "E_TENSOR"),
+    ("tensors", A, "pitch", 17, "E_TENSOR"),
+    ("tensors", A, "pitch", 2**32 - 16, "E_CAPS"),
+    ("tensors", A, "dim.0", 0, "E_CAPS"),
+    ("tensors", A, "dim.0", 2**20 + 1, "E_CAPS"),
+    ("tensors", A, "dim.5", 2, "E_TENSOR"),
+    ("tensors", A, "offset", 1 << 40, "E_TENSOR"),
+    ("tensors", A, "offset", 2**64 - 64, "E_TENSOR"),
+    ("tensors", A, "offset", 4, "E_TENSOR"),
+    ("tensors", A, "bytes", 2**64 - 256, "E_TENSOR"),
+    ("tensors", A, "reserved.11", 1, "E_TENSOR"),
+    ("tensors", X, "first_op", 1, "E_TENSOR"),
+    ("tensors", X, "offset", 2, "E_TENSOR"),
+    ("tensors", Y, "offset", 0, "E_TENSOR"),
+    ("tensors", MIXER, "offset", 1 << 20, "E_TENSOR"),
+    ("io", 0, "tensor", 99, "E_IO"),
+    ("io", 0, "tensor", A, "E_IO"),
+    ("io", 1, "is_output", 2, "E_IO"),
+    ("io", 0, "rank", 7, "E_IO"),
+    ("io", 0, "dim.1", 2, "E_IO"),
+    ("io", 0, "dim.5", 0, "E_IO"),
+    ("io", 0, "name.47", b"x", "E_IO"),
+    ("io", 0, "reserved.3", 1, "E_IO"),
+    ("weights", W_D8, "dtype", 3, "E_WEIGHTS"),
+    ("weights", W_D8, "block_rows", 0, "E_WEIGHTS"),
+    ("weights", W_D8, "block_rows", 3, "E_WEIGHTS"),
+    ("weights", W_D8, "block_rows", 32, "E_WEIGHTS"),
+    ("weights", W_D8, "coding", 3, "E_WEIGHTS"),
+    ("weights", W_D8, "rows", 0, "E_CAPS"),
+    ("weights", W_D8, "cols", 65536, "E_CAPS"),
+    ("weights", W_D8, "groups", 5, "E_WEIGHTS"),
+    ("weights", W_D8, "blocks", 2**31, "E_CAPS"),
+    ("weights", W_D8, "blocks", 9, "E_INDEX"),
+    ("weights", W_D8, "cols", 2, "E_INDEX"),
+    ("weights", W_D8, "reserved0", 1, "E_WEIGHTS"),
+    ("weights", W_D8, "reserved1", 1, "E_WEIGHTS"),
+    ("weights", W_D8, "reserved.7", 1, "E_WEIGHTS"),
+    ("weights", W_D8, "values_offset", 2**64 - 64, "E_WEIGHTS"),
+    ("weights", W_D8, "values_offset", 32, "E_WEIGHTS"),
+    ("weights", W_D8, "index_offset", 1 << 20, "E_WEIGHTS"),
+    ("weights", W_D8, "count_offset", 1 << 20, "E_WEIGHTS"),
+    ("weights", W_D8, "bias_offset", 1 << 20, "E_WEIGHTS"),
+    ("weights", W_CONV, "blocks", 26, "E_WEIGHTS"),
+    ("weights", W_CONV, "index_offset", 64, "E_WEIGHTS"),
+    ("ops", CONV, "kind", 9, "E_OP"),
+    ("ops", CONV, "act", 99, "E_OP"),
+    ("ops", CONV, "fn", 1, "E_OP"),
+    ("ops", CONV, "in.0", 99, "E_OP"),
+    ("ops", CONV, "in.0", 0xFFFF, "E_OP"),
+    ("ops", CONV, "out", 0xFFFF, "E_OP"),
+    ("ops", CONV, "out", X, "E_BOUNDS"),
+    ("ops", CONV, "weights", 5, "E_OP"),
+    ("ops", CONV, "weights", 0xFFFF, "E_OP"),
+    ("ops", CONV, "y_offset", 1, "E_OP"),
+    ("ops", CONV, "p.bytes.63", 1, "E_OP"),
+    ("ops", CONV, "p.conv.kh", 2, "E_OP"),
+    ("ops", CONV, "p.conv.sh", 0, "E_OP"),
+    ("ops", CONV, "p.conv.dw", 0, "E_OP"),
+    ("ops", CONV, "p.conv.in_h", 0, "E_OP"),
+    ("ops", CONV, "p.conv.out_h", 2**20 + 1, "E_OP"),
+    ("ops", CONV, "p.conv.in_h", 5, "E_BOUNDS"),
+    ("ops", CONV, "p.conv.out_h", 5, "E_BOUNDS"),
+    ("ops", CONV, "p.conv.cs", 17, "E_BOUNDS"),
+    ("ops", CONV, "p.conv.xs", 2**32 - 1, "E_BOUNDS"),
+    ("ops", CONV, "x_offset", 1, "E_BOUNDS"),
+    ("ops", CONV, "out_offset", 2**32 - 1, "E_BOUNDS"),
+    ("ops", CONV, "scratch_bytes", 64, "E_BOUNDS"),
+    ("ops", CONV, "scratch_offset", 2**32 - 64, "E_BOUNDS"),
+    ("ops", CONV, "scratch_offset", 4, "E_OP"),
+    ("ops", D8, "p.conv.kh", 3, "E_OP"),
+    ("ops", D8, "p.conv.pad_left", 1, "E_OP"),
+    ("ops", D8, "p.conv.channels", 5, "E_OP"),
+    ("ops", D8, "p.conv.ys", 5, "E_OP"),
+    ("ops", D8, "out", A, "E_BOUNDS"),
+    ("ops", D8, "in.1", A, "E_BOUNDS"),
+    ("ops", U16, "y_offset", 1, "E_BOUNDS"),
+    ("ops", DWCONV, "weights", W_CONV, "E_OP"),
+    ("ops", DWCONV, "p.conv.cs", 32, "E_BOUNDS"),
+    ("ops", POOL, "p.pool.mode", 3, "E_OP"),
+    ("ops", POOL, "p.pool.reserved.2", 1, "E_OP"),
+    ("ops", POOL, "p.pool.channels", 5, "E_BOUNDS"),
+    ("ops", POOL, "p.pool.kh", 0, "E_OP"),
+    ("ops", MAP, "fn", 9, "E_OP"),
+    ("ops", MAP, "fn", c.FIL_MAP_COPY, "E_OP"),
+    ("ops", MAP, "p.map.sa.3", -1, "E_OP"),
+    ("ops", MAP, "p.map.so.3", 0, "E_OP"),
+    ("ops", MAP, "p.map.dim.3", 0, "E_BOUNDS"),
+    ("ops", MAP, "p.map.dim.0", 2, "E_OP"),
+    ("ops", MAP, "p.map.sb.1", 2, "E_BOUNDS"),
+    ("ops", REDUCE, "p.reduce.fn", 3, "E_OP"),
+    ("ops", REDUCE, "p.reduce.reduce", 0, "E_BOUNDS"),
+    ("ops", REDUCE, "p.reduce.reduce", 2**31, "E_BOUNDS"),
+    ("ops", REDUCE, "p.reduce.outer_so", 6, "E_BOUNDS"),
+    ("ops", SPMV, "p.conv.out_w", 2, "E_OP"),
+    ("ops", SPMV, "x_offset", 13, "E_BOUNDS"),
+    ("ops", MATMUL, "p.matmul.k", 4, "E_BOUNDS"),
+    ("ops", MATMUL, "p.matmul.batch", 0, "E_BOUNDS"),
+    ("ops", SOFTMAX, "act", 1, "E_OP"),
+    ("ops", SOFTMAX, "p.softmax.axis", 4, "E_BOUNDS"),
+    ("ops", POOL, "in.0", MIXED, "E_BOUNDS"),
+    ("ops", MATMUL, "out", PER_CHANNEL, "E_OP"),
+]
+
+
+@pytest.mark.parametrize(("table", "item", "field", "value", "status"), ITEMS)
+def test_item(table: str, item: int, field: str, value: Any, status: str) -> None:
+    found, named = broken(put(table, item, field, value))
+    assert (found, named) == (status, item)
+
+
+LIFETIMES = [
+    (put("tensors", A, "first_op", 1), A),
+    (put("tensors", A, "last_op", 0), A),
+    (put("tensors", A, "last_op", 2), A),
+    (put("tensors", A, "last_op", 10), A),
+    (put("tensors", B, "offset", 0), B),
+    (put("tensors", B, "offset", 64), B),
+    (put("tensors", POOLED, "last_op", 6), POOLED),
+    (put("tensors", WIDE, "offset", 0), WIDE),
+    (put("ops", MATMUL, "out", MIXER), MIXER),
+    (put("ops", SOFTMAX, "in", (NARROW, 0xFFFF)), NARROW),
+    (put("ops", SOFTMAX, "out", SCORES), SCORES),
+    (put("ops", MAP, "p.map.sa.2", 1), MOVED),
+    (put("ops", MAP, "x_offset", 1), MOVED),
+    (put("ops", CONV, "scratch_offset", 0), A),
+]
+
+
+@pytest.mark.parametrize(("damage", "tensor"), LIFETIMES)
+def test_lifetimes(damage: Damage, tensor: int) -> None:
+    assert broken(damage) == ("E_LIFETIME", tensor)
+
+
+def test_dead_bytes_may_be_used_again() -> None:
+    assert broken(put("tensors", MEAN, "offset", 0)) == ("OK", -1)
+
+
+INDICES = [
+    (const(W_D8, "index_offset", 1, 0), "E_INDEX"),  # repeated
+    (const(W_D8, "index_offset", 0, 4), "E_INDEX"),  # out of range
+    (const(W_D8, "index_offset", 0, 255), "E_INDEX"),
+    (const(W_D8, "count_offset", 0, 3), "E_INDEX"),
+    (const(W_D8, "count_offset", 1, 255), "E_INDEX"),
+    (const(W_U16, "index_offset", 2, 0), "E_INDEX"),  # repeated
+    (const(W_U16, "index_offset", 0, 3), "E_INDEX"),  # decreasing
+    (const(W_U16, "index_offset", 1, 255), "E_INDEX"),  # -1 as u16
+    (const(W_U16, "count_offset", 0, 0), "E_INDEX"),
+    (const(W_D8, "values_offset", 3, 0x7F), "OK"),
+]
+
+
+@pytest.mark.parametrize(("damage", "status"), INDICES)
+def test_indices(damage: Damage, status: str) -> None:
+    assert broken(damage)[0] == status
+
+
+def test_an_output_must_be_written() -> None:
+    t = tiny.sample()
+    t.ops.pop()
+    t.set_lifetimes()
+    assert status_of(t.encode()) == ("E_IO", 1)
+
+
+def test_an_output_is_read_only_after_it_was_written() -> None:
+    t = tiny.one_op()
+    getattr(t.ops[0], "in")[1] = 1  # y = x + y
+    assert status_of(t.encode()) == ("E_LIFETIME", 1)
+
+
+def test_an_arena_tensor_nobody_writes() -> None:
+    t = tiny.one_op()
+    t.tensor((16,))
+    assert status_of(t.encode()) == ("E_LIFETIME", 2)
+
+
+def test_two_tensors_for_one_port() -> None:
+    t = tiny.one_op()
+    t.tensor((16,), place=c.FIL_PLACE_INPUT, offset=0)
+    assert status_of(t.encode()) == ("E_IO", 0)
+
+
+def test_unaligned_planes_of_a_port_are_refused() -> None:
+    """SPMM would run past the end of a 3 x 9 output, or over the start of the next plane."""
+    t = Tiny(meta=b"")
+    x = t.port("x", (3, 9), split=1)
+    y = t.port("y", (3, 9), split=1, output=True)
+    eye = tiny.prime_paint(3, 3)
+    w = t.matrix(eye, eye[0], block_rows=1, coding=c.FIL_CODING_NONE)
+    side = {"in_h": 1, "out_h": 1, "in_w": 9, "out_w": 9, "cs": 9, "ys": 9, "xs": 1}
+    ones = dict.fromkeys(("kh", "kw", "sh", "sw", "dh", "dw"), 1)
+    p = {"conv": {"channels": 3, **side, **ones}}
+    t.op(c.FIL_OP_SPMM, (x,), y, weights=w, p=p)
+    assert status_of(t.encode()) == ("E_BOUNDS", 0)
+    t.lanes = 1
+    assert status_of(t.encode()) == ("OK", -1)
+
+
+def test_work_is_capped() -> None:
+    """A reduction with stride 0 re-reads one element 2^28 times, 2^14 times over."""
+    t = tiny.one_op()
+    big = t.tensor((16384,))
+    walk = {"outer": 16384, "reduce": 2**28 - 1, "inner": 1, "outer_so": 1}
+    t.op(c.FIL_OP_REDUCE, (0,), big, p={"reduce": walk})
+    t.set_lifetimes()
+    assert status_of(t.encode()) == ("E_CAPS", 1)

@@ -1,0 +1,258 @@
+"""Packed models written field by field, for tests of the loader: nothing is checked here.
+
+``sample()`` is a 10-op program that uses every kind of operation, place and index coding; tests
+change a field of ``Tiny.tensors``, ``.weights``, ``.ops`` or ``.io`` and call ``encode``.
+"""
+
+# ruff: noqa: C408  dict(in_h=4) reads like the C initialiser it becomes
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.native import enums as c
+from filigree.native._ffi import ffi, lib
+
+LANES = 16
+F32 = NDArray[np.float32]
+
+
+def align(offset: int) -> int:
+    return -(-offset // c.FIL_ALIGN) * c.FIL_ALIGN
+
+
+def crc(data: bytes) -> int:
+    return int(lib.fil_crc32c(0, data, len(data)))
+
+
+def prime_paint(*shape: int, period: int = 13) -> F32:
+    """Small values with a prime period, so that swapped rows cannot hide."""
+    return (
+        ((np.arange(math.prod(shape)) * 5 % period - period // 2) / 8)
+        .astype(np.float32)
+        .reshape(shape)
+    )
+
+
+@dataclass
+class Tiny:
+    """Lists of cffi structs and the constant bytes they point into."""
+
+    tensors: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
+    ops: list[Any] = field(default_factory=list)
+    io: list[Any] = field(default_factory=list)
+    constants: bytearray = field(default_factory=bytearray)
+    arena_bytes: int = 0
+    lanes: int = LANES
+    meta: bytes = b'{"name":"tiny"}'
+    header: dict[str, int] = field(default_factory=dict)  # fields to force
+
+    def blob(self, data: bytes) -> int:
+        """Append to CONST at the next multiple of 64; its offset."""
+        self.constants += bytes(align(len(self.constants)) - len(self.constants))
+        offset = len(self.constants)
+        self.constants += data
+        return offset
+
+    def tensor(
+        self, shape: tuple[int, ...], *, split: int = 0, place: int = 0, **given: int
+    ) -> int:
+        """A tensor; an arena tensor gets fresh arena bytes unless ``offset`` is given."""
+        planes, positions = math.prod(shape[:split]), math.prod(shape[split:])
+        arena = place == c.FIL_PLACE_ARENA
+        pitch = given.get("pitch", -(-positions // self.lanes) * self.lanes if arena else positions)
+        size = 4 * planes * pitch
+        offset = given.get("offset", self.arena_bytes if arena else 0)
+        if arena:
+            self.arena_bytes = max(self.arena_bytes, align(offset + size))
+        dims = [*shape, *[1] * (c.FIL_MAX_RANK - len(shape))]
+        fields = dict(dtype=c.FIL_F32, place=place, rank=len(shape), split=split, pitch=pitch)
+        t = ffi.new("fil_tensor *", {**fields, "dim": dims, "offset": offset, "bytes": size})
+        self.tensors.append(t)
+        return len(self.tensors) - 1
+
+    def constant(self, data: F32) -> int:
+        offset = self.blob(data.tobytes())
+        return self.tensor(data.shape, place=c.FIL_PLACE_CONST, offset=offset)
+
+    def port(
+        self, name: str, shape: tuple[int, ...], *, split: int = 0, output: bool = False
+    ) -> int:
+        """An INPUT or OUTPUT tensor of ``shape`` behind a port of shape (1, *shape)."""
+        place = c.FIL_PLACE_OUTPUT if output else c.FIL_PLACE_INPUT
+        t = self.tensor(shape, split=split, place=place, offset=len(self.io))
+        dims = [1, *shape, *[1] * (c.FIL_MAX_RANK - 1 - len(shape))]
+        row = {"tensor": t, "is_output": output, "rank": len(shape) + 1, "dim": dims}
+        self.io.append(ffi.new("fil_io *", {**row, "name": name.encode()}))
+        return t
+
+    def matrix(self, values: F32, bias: F32, *, block_rows: int, coding: int) -> int:
+        """Weights: ``values`` [rows, cols] with zero blocks left out (coding NONE: kept)."""
+        rows, cols = values.shape
+        groups = -(-rows // block_rows)
+        padded = np.zeros((groups * block_rows, cols), np.float32)
+        padded[:rows] = values
+        grouped = padded.reshape(groups, block_rows, cols)
+        dense = coding == c.FIL_CODING_NONE
+        kept = [[k for k in range(cols) if dense or grouped[g, :, k].any()] for g in range(groups)]
+        stored = [grouped[g, :, k] for g in range(groups) for k in kept[g]]
+        biases = np.zeros(groups * block_rows, np.float32)
+        biases[:rows] = bias
+        w = {
+            "dtype": c.FIL_F32,
+            "block_rows": block_rows,
+            "coding": coding,
+            "rows": rows,
+            "cols": cols,
+            "groups": groups,
+            "blocks": len(stored),
+            "values_offset": self.blob(np.array(stored, np.float32).tobytes()),
+            "bias_offset": self.blob(biases.tobytes()),
+        }
+        if not dense:
+            w["index_offset"] = self.blob(b"".join(_index(row, coding) for row in kept))
+            w["count_offset"] = self.blob(np.array([len(row) for row in kept], "<u2").tobytes())
+        self.weights.append(ffi.new("fil_weights *", w))
+        return len(self.weights) - 1
+
+    def op(self, kind: int, inputs: tuple[int, ...], out: int, **given: Any) -> int:
+        """An op; ``p`` is {member: {field: value}}; scratch goes past the arena's end."""
+        pair = [*inputs, c.FIL_NONE, c.FIL_NONE][:2]
+        fields = {"kind": kind, "in": pair, "out": out, "weights": c.FIL_NONE, **given}
+        op = ffi.new("fil_op *", {k: v for k, v in fields.items() if k != "p"})
+        for member, values in given.get("p", {}).items():
+            for name, value in values.items():
+                setattr(getattr(op.p, member), name, value)
+        cols = self.weights[op.weights].cols if op.weights != c.FIL_NONE else 0
+        op.scratch_bytes = lib.fil_op_scratch(op, cols)
+        if op.scratch_bytes:
+            op.scratch_offset = self.arena_bytes
+            self.arena_bytes = align(self.arena_bytes + op.scratch_bytes)
+        self.ops.append(op)
+        return len(self.ops) - 1
+
+    def set_lifetimes(self) -> None:
+        """first_op and last_op of every arena tensor, from the ops."""
+        for i, t in enumerate(self.tensors):
+            touching = [k for k, op in enumerate(self.ops) if i in (*getattr(op, "in"), op.out)]
+            if t.place == c.FIL_PLACE_ARENA and touching:
+                t.first_op, t.last_op = touching[0], touching[-1]
+
+    def encode(self) -> bytes:
+        sections = [
+            (c.FIL_SECTION_TENSORS, _rows(self.tensors)),
+            (c.FIL_SECTION_WEIGHTS, _rows(self.weights)),
+            (c.FIL_SECTION_PROGRAM, _rows(self.ops)),
+            (c.FIL_SECTION_IO, _rows(self.io)),
+            (c.FIL_SECTION_CONST, bytes(self.constants)),
+            (c.FIL_SECTION_META, self.meta),
+        ]
+        return encode_sections(
+            [s for s in sections if s[1]], self.header, arena=self.arena_bytes, lanes=self.lanes
+        )
+
+
+def _index(kept: list[int], coding: int) -> bytes:
+    if coding == c.FIL_CODING_U16:
+        return np.array(kept, "<u2").tobytes()
+    return np.diff(np.array(kept, np.int64), prepend=0).astype(np.uint8).tobytes()
+
+
+def _rows(structs: list[Any]) -> bytes:
+    return b"".join(bytes(ffi.buffer(s)) for s in structs)
+
+
+def encode_sections(
+    sections: list[tuple[int, bytes]], forced: dict[str, int], *, arena: int, lanes: int
+) -> bytes:
+    """The file around ``sections``: offsets, gaps and checksums."""
+    head = 64 + 24 * len(sections)
+    body, table = b"", b""
+    for kind, data in sections:
+        gap = align(head + len(body)) - head - len(body)
+        body += bytes(gap)
+        row = {"kind": kind, "crc": crc(data), "offset": head + len(body), "bytes": len(data)}
+        table += bytes(ffi.buffer(ffi.new("fil_section *", row)))
+        body += data
+    h = ffi.new(
+        "fil_header *",
+        {
+            "magic": c.FIL_MAGIC,
+            "version": c.FIL_VERSION,
+            "lanes": lanes,
+            "file_bytes": head + len(body),
+            "arena_bytes": arena,
+            "section_count": len(sections),
+            **forced,
+        },
+    )
+    h.crc = crc(bytes(ffi.buffer(h)) + table)
+    return bytes(ffi.buffer(h)) + table + body
+
+
+def _conv(channels: int, size: int, k: int = 1, *, pitch: int = 16) -> dict[str, dict[str, int]]:
+    side = dict(in_h=size, in_w=size, out_h=size, out_w=size)
+    walk = dict(cs=pitch, ys=size, xs=1, kh=k, kw=k, sh=1, sw=1, dh=1, dw=1)
+    return {"conv": {"channels": channels, **side, **walk, "pad_top": k // 2, "pad_left": k // 2}}
+
+
+def _checker(rows: int, cols: int, block: int) -> F32:
+    """Half of the blocks, no two neighbouring groups alike."""
+    keep = np.add.outer(np.arange(rows) // block, np.arange(cols)) % 2 == 0
+    return np.where(keep, np.abs(prime_paint(rows, cols)) + 0.125, 0).astype(np.float32)
+
+
+def one_op() -> Tiny:
+    """The smallest model: y = x + x on 16 values (the worked example of SPEC.md)."""
+    t = Tiny(meta=b"")
+    x = t.port("x", (16,))
+    y = t.port("y", (16,), output=True)
+    ones = [1, 1, 1, 16]
+    walk = dict(dim=ones, sa=[0, 0, 0, 1], sb=[0, 0, 0, 1], so=[0, 0, 0, 1])
+    t.op(c.FIL_OP_MAP, (x, x), y, fn=c.FIL_MAP_ADD, p={"map": walk})
+    return t
+
+
+def sample(*, lanes: int = LANES) -> Tiny:
+    """Every kind of op once: x (1,3,4,4) -> y (1,3)."""
+    t = Tiny(lanes=lanes)
+    x = t.port("x", (3, 4, 4), split=1)
+    w_conv = t.matrix(prime_paint(4, 27), prime_paint(4), block_rows=4, coding=c.FIL_CODING_NONE)
+    w_dw = t.matrix(prime_paint(4, 9), prime_paint(4), block_rows=1, coding=c.FIL_CODING_NONE)
+    w_d8 = t.matrix(_checker(8, 4, 2), prime_paint(8), block_rows=2, coding=c.FIL_CODING_D8)
+    w_u16 = t.matrix(_checker(4, 8, 1), prime_paint(4), block_rows=1, coding=c.FIL_CODING_U16)
+    w_fc = t.matrix(prime_paint(3, 4), prime_paint(3), block_rows=16, coding=c.FIL_CODING_NONE)
+    a, b = t.tensor((4, 4, 4), split=1), t.tensor((4, 4, 4), split=1)
+    wide, narrow = t.tensor((8, 4, 4), split=1), t.tensor((4, 4, 4), split=1)
+    pooled = t.tensor((4, 2, 2), split=1)
+    moved = t.tensor((4, 2, 2), split=1, offset=t.tensors[pooled].offset)
+    mean, scores, mixed = t.tensor((4,)), t.tensor((3,)), t.tensor((3,))
+    per_channel, mixer = t.constant(prime_paint(4)), t.constant(prime_paint(3, 3))
+    y = t.port("y", (3,), output=True)
+
+    relu = dict(act=c.FIL_ACT_CLAMP, act_lo=0.0, act_hi=6.0)
+    swish = dict(act=c.FIL_ACT_HARDSWISH, act_lo=1 / 6, act_hi=0.5)
+    t.op(c.FIL_OP_CONV, (x,), a, weights=w_conv, p=_conv(3, 4, 3), **relu)
+    t.op(c.FIL_OP_DWCONV, (a,), b, weights=w_dw, p=_conv(4, 4, 3), **relu)
+    t.op(c.FIL_OP_SPMM, (b,), wide, weights=w_d8, p=_conv(4, 4), **swish)
+    t.op(c.FIL_OP_SPMM, (wide, b), narrow, weights=w_u16, p=_conv(8, 4))
+    window = dict(channels=4, in_h=4, in_w=4, out_h=2, out_w=2, kh=2, kw=2, sh=2, sw=2, dh=1, dw=1)
+    t.op(c.FIL_OP_POOL, (narrow,), pooled, p={"pool": window})
+    pitch = t.tensors[pooled].pitch
+    walk = dict(dim=[1, 4, 2, 2], sa=[0, pitch, 2, 1], sb=[0, 1, 0, 0], so=[0, pitch, 2, 1])
+    t.op(c.FIL_OP_MAP, (pooled, per_channel), moved, fn=c.FIL_MAP_ADD, p={"map": walk})
+    sums = dict(outer=4, reduce=4, inner=1, outer_s=pitch, reduce_s=1, inner_s=0, outer_so=1)
+    t.op(c.FIL_OP_REDUCE, (moved,), mean, p={"reduce": sums})
+    t.op(c.FIL_OP_SPMV, (mean,), scores, weights=w_fc, p=_conv(4, 1, pitch=1))
+    product = dict(batch=1, m=1, n=3, k=3, ab=0, am=3, ak=1, bb=0, bk=3, cb=0, cm=3)
+    t.op(c.FIL_OP_MATMUL, (scores, mixer), mixed, p={"matmul": product})
+    axis = dict(outer=1, axis=3, inner=1, outer_s=0, axis_s=1, inner_s=0)
+    t.op(c.FIL_OP_SOFTMAX, (mixed,), y, p={"softmax": axis})
+    t.set_lifetimes()
+    return t

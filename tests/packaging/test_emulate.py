@@ -1,0 +1,141 @@
+"""Every engine runs small models as the host does, and says what is wrong when it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from filigree.native import enums as c
+from filigree.native.model import Model
+from filigree.packaging import build, emulate, targets
+from filigree.packaging.errors import BadFile, ToolMissing
+from tests.native import tiny
+from tests.packaging.conftest import ENGINES, F32, need_engine
+
+CASES = [
+    (name, isa)
+    for name in ENGINES
+    for isa in (None, targets.SCALAR, *targets.engine(name).target.isas)
+]
+
+
+def host(fil: bytes, *inputs: F32) -> list[F32]:
+    got = Model.from_bytes(fil, isa=targets.SCALAR).run(*inputs)
+    return list(got) if isinstance(got, tuple) else [got]
+
+
+def elementwise(size: int) -> bytes:
+    """Two inputs, two outputs: sum and product of vectors."""
+    t = tiny.Tiny(meta=b"")
+    a, b = t.port("a", (size,)), t.port("b", (size,))
+    walk = {f: [0, 0, 0, 1] for f in ("sa", "sb", "so")} | {"dim": [1, 1, 1, size]}
+    for fn in (c.FIL_MAP_ADD, c.FIL_MAP_MUL):
+        t.op(c.FIL_OP_MAP, (a, b), t.port("y", (size,), output=True), fn=fn, p={"map": walk})
+    return t.encode()
+
+
+@pytest.mark.parametrize(("name", "isa"), CASES)
+def test_agrees_with_the_host(name: str, isa: str | None, sample: bytes, image: F32) -> None:
+    need_engine(name)
+    (want,) = host(sample, image)
+    (got,) = emulate.run(name, sample, [image], isa=isa)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_relaxed_module_is_found_by_its_isa(sample: bytes, image: F32) -> None:
+    need_engine("wasm-wasmtime")
+    (got,) = emulate.run("wasm-wasmtime", sample, [image], isa="wasm_relaxed")
+    np.testing.assert_allclose(got, host(sample, image)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_several_ports_and_memory_that_grows(engine: str) -> None:
+    size = 1 << 18  # 1 MiB each: more than a fresh WebAssembly memory
+    fil = elementwise(size)
+    inputs = [tiny.prime_paint(1, size), tiny.prime_paint(1, size, period=17)]
+    for got, want in zip(emulate.run(engine, fil, inputs), host(fil, *inputs), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_damaged_file_is_refused(engine: str, sample: bytes, image: F32) -> None:
+    damaged = sample[:-1] + bytes([sample[-1] ^ 1])
+    with pytest.raises(BadFile) as refused:
+        emulate.run(engine, damaged, [image])
+    assert refused.value.exit_code == 7
+    assert refused.value.lines[0].startswith("E_CRC: a checksum does not match (item ")
+
+
+def test_inputs_that_do_not_fit(engine: str, sample: bytes, image: F32) -> None:
+    with pytest.raises(ValueError, match="input 0 has 188 bytes, the model takes 192"):
+        emulate.run(engine, sample, [image.ravel()[1:]])
+    with pytest.raises(ValueError, match="2 inputs, the model takes 1"):
+        emulate.run(engine, sample, [image, image])
+
+
+def test_an_isa_of_another_family(engine: str, sample: bytes, image: F32) -> None:
+    with pytest.raises(targets.UnknownTarget):
+        emulate.run(engine, sample, [image], isa="avx512")
+
+
+@pytest.mark.parametrize("name", [n for n in ENGINES if n != "arm64"])
+def test_times_every_run(name: str, sample: bytes, image: F32) -> None:
+    need_engine(name)
+    times = emulate.time(name, sample, [image], 5)
+    assert len(times) == 5 and min(times) >= 0
+
+
+def test_emulated_processors_are_not_timed(sample: bytes, image: F32) -> None:
+    with pytest.raises(targets.UnknownTarget, match="its times mean nothing"):
+        emulate.time("arm64", sample, [image], 5)
+
+
+def test_wasm_imports_nothing() -> None:
+    need_engine("wasm-wasmtime")
+    wasmtime = pytest.importorskip("wasmtime")
+    for row in targets.TARGETS:
+        if row.is_wasm:
+            module = wasmtime.Module.from_file(wasmtime.Engine(), str(build.runner(row)))
+            assert not module.imports
+
+
+@pytest.fixture
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No programs on the PATH, no optional packages."""
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    found = importlib.util.find_spec
+    optional = {"ziglang", "wasmtime"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in optional else found(name)
+    )
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    yield
+
+
+def test_what_is_missing_says_how_to_install_it(
+    bare_machine: None, sample: bytes, image: F32
+) -> None:
+    assert {name: emulate.available(name) for name in ("arm64", "wasm", "wasm-wasmtime")} == {
+        "arm64": "qemu-aarch64 is not installed (apt-get install qemu-user)",
+        "wasm": "node is not installed (apt-get install nodejs)",
+        "wasm-wasmtime": "the Python package wasmtime is not installed "
+        '(pip install "filigree[emulate]")',
+    }
+    with pytest.raises(ToolMissing) as missing:
+        emulate.run("arm64", sample, [image])
+    assert missing.value.exit_code == 5
+
+
+def test_missing_compilers(bare_machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in emulate.PROGRAMS.values():
+        monkeypatch.setattr(program, "missing", lambda: None)
+    assert emulate.available("arm64") == (
+        'no compiler for arm64 (pip install "filigree[cross]"   '
+        "or: apt-get install gcc-aarch64-linux-gnu)"
+    )
+    assert emulate.available("wasm") == (
+        'no compiler for wasm (pip install "filigree[cross]"   or: apt-get install clang-19 lld-19)'
+    )
