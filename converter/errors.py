@@ -31,17 +31,46 @@ class UsageError(FiligreeError):
 
 @dataclass
 class Unsupported:
-    """One operator form the converter does not have: ``op``, its node's name, and the reason."""
+    """One operator form the converter does not have: ``op``, its node's name, and the reason.
+
+    ``before`` is the value the node reads: the model can be cut there.
+    """
 
     op: str
     node: str
     reason: str
+    before: str = ""
 
 
+@dataclass
 class UnsupportedModel(FiligreeError):
     """The model uses operators or forms that are not supported (exit 3)."""
 
+    problems: list[Unsupported] = field(default_factory=list)
     exit_code = 3
+
+    @classmethod
+    def of(cls, source: str, problems: list[Unsupported]) -> UnsupportedModel:
+        """Every problem of the model in file ``source``, those of a kind on one line."""
+        kinds: dict[tuple[str, str], list[Unsupported]] = {}
+        for problem in problems:
+            kinds.setdefault((problem.op, problem.reason), []).append(problem)
+        count = len({problem.op for problem in problems})
+        noun = "operator" if count == 1 else "operators"
+        wide = max(len(op) for op, _ in kinds)
+        before = next((p.before for p in problems if p.before), "")
+        return cls(
+            f"{count} {noun} in {source} {'is' if count == 1 else 'are'} not supported",
+            [_kind_line(op.ljust(wide), reason, found) for (op, reason), found in kinds.items()],
+            hint=f"filigree inspect {source} --ops"
+            + (f"   or cut before: --output {before}" if before else ""),
+            problems=problems,
+        )
+
+
+def _kind_line(op: str, reason: str, found: list[Unsupported]) -> str:
+    uses = "1 use" if len(found) == 1 else f"{len(found)} uses, first"
+    return f'{op}  {uses} at node "{found[0].node}": {reason}'
 
 
 class DoesNotFit(FiligreeError):

@@ -1,0 +1,1 @@
+"""Front ends: the only modules that know a foreign file format."""

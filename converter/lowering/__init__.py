@@ -1,0 +1,144 @@
+"""The graph becomes a program: operators to operations, then fusion.
+
+1. Inputs are the caller's buffers, in NCHW or NHWC as asked.
+2. Each node is lowered by the function of its operator (``operators``); values become views, so that
+   reshaping, transposing and slicing cost nothing.
+3. Outputs are copied to the caller's buffers.
+4. ``fuse`` removes the copies and element-wise operations that another operation can do.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from filigree.converter.errors import Unsupported, UnsupportedModel
+from filigree.converter.frontends.onnx import source_of
+from filigree.converter.lowering.builder import Builder, Refused
+from filigree.converter.lowering.fuse import fuse
+from filigree.converter.lowering.program import Place, Port, Program, Tensor
+from filigree.converter.lowering.view import View, row_major
+from filigree.converter.passes.graph import dims
+from filigree.native import enums as c
+
+TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+def supported_ops() -> dict[str, str]:
+    """Every supported ONNX operator, and which forms of it."""
+    from filigree.converter.lowering.operators import OPERATORS
+
+    return {name: operator.note for name, operator in OPERATORS.items()}
+
+
+def lower(model: ir.Model, *, name: str, input_layout: str | None = None) -> Program:
+    """The program of a graph that went through ``passes``.
+
+    ``input_layout`` ("NCHW", "NHWC"): how the caller gives images, None: as the model has them.
+    Raises UnsupportedModel with every form that cannot be lowered.
+    """
+    from filigree.converter.lowering.operators import OPERATORS
+
+    builder = Builder()
+    problems = [p for v in model.graph.inputs for p in _input_problems(v)]
+    if problems:
+        raise UnsupportedModel.of(source_of(model), problems)
+    for value in model.graph.inputs:
+        _add_input(builder, value, input_layout)
+    lost: set[str] = set()
+    for node in model.graph:
+        if any(v is not None and v.name in lost for v in node.inputs):
+            lost |= {v.name or "" for v in node.outputs}
+            continue
+        builder.node = node.name or node.op_type
+        try:
+            _check_type(node)
+            OPERATORS[node.op_type].lower(builder, node)
+        except Refused as refused:
+            problems.append(Unsupported(node.op_type, builder.node, str(refused), _before(node)))
+            lost |= {v.name or "" for v in node.outputs}
+    if problems:
+        raise UnsupportedModel.of(source_of(model), problems)
+    for value in model.graph.outputs:
+        _add_output(builder, value)
+    return _within_caps(fuse(builder.program(name)), source_of(model))
+
+
+def _input_problems(value: ir.Value) -> list[Unsupported]:
+    name = value.name or ""
+    if value.dtype != ir.DataType.FLOAT:
+        kind = str(value.dtype).lower()
+        return [Unsupported("input", name, f"takes {kind}; only float32 is supported")]
+    shape = dims(value)
+    if any(n > c.FIL_MAX_DIM for n in shape) or math.prod(shape) > c.FIL_MAX_ELEMENTS:
+        return [Unsupported("input", name, f"{list(shape)} is over the packed model's caps")]
+    return []
+
+
+def _add_input(b: Builder, value: ir.Value, layout: str | None) -> None:
+    name, shape = value.name or "", dims(value)
+    swap = _swap(value, layout)
+    stored = tuple(shape[a] for a in swap) if swap else shape
+    split = max(0, len(stored) - 1) if swap else min(2, max(0, len(stored) - 1))
+    positions = math.prod(stored[split:])
+    b.tensors[name] = Tensor(name, stored, split, positions, Place.INPUT)
+    b.inputs.append(Port(name, name, stored))
+    view = View(name, 0, stored, row_major(stored))
+    b.values[name] = view.transpose([swap.index(a) for a in range(4)]) if swap else view
+
+
+def _swap(value: ir.Value, layout: str | None) -> tuple[int, int, int, int] | None:
+    """The order of the caller's axes, where it is not the model's."""
+    if layout is None or len(dims(value)) != 4:
+        return None
+    readers = [use.node for use in value.uses()]
+    own = "NHWC" if readers and all(_to_nchw(node) for node in readers) else "NCHW"
+    if layout == own:
+        return None
+    return TO_NHWC if layout == "NHWC" else TO_NCHW
+
+
+def _to_nchw(node: ir.Node) -> bool:
+    return node.op_type == "Transpose" and tuple(node.attributes.get_ints("perm", ())) == TO_NCHW
+
+
+def _check_type(node: ir.Node) -> None:
+    for value in node.outputs:
+        if value.name and value.dtype not in (ir.DataType.FLOAT, None):
+            if value.uses() or value.is_graph_output():
+                raise Refused(f"its result is {str(value.dtype).lower()}, not float32")
+
+
+def _add_output(b: Builder, value: ir.Value) -> None:
+    name = value.name or ""
+    shape = dims(value)
+    b.node = name
+    source = b.view(value)
+    tensor = f"{name}.out" if name in b.tensors else name
+    b.tensors[tensor] = Tensor(tensor, shape, 0, math.prod(shape), Place.OUTPUT)
+    b.map(c.FIL_MAP_COPY, [source], View(tensor, 0, shape, row_major(shape)))
+    b.outputs.append(Port(name, tensor, shape))
+
+
+def _before(node: ir.Node) -> str:
+    given = [v for v in node.inputs if v is not None and v.producer() is not None]
+    return (given[0].name or "") if given else ""
+
+
+def _within_caps(program: Program, source: str) -> Program:
+    counts = {
+        "tensors": (len(program.tensors), c.FIL_MAX_TENSORS),
+        "operations": (len(program.ops), c.FIL_MAX_OPS),
+        "weight matrices": (len(program.weights), c.FIL_MAX_WEIGHTS),
+        "inputs and outputs": (len(program.inputs) + len(program.outputs), c.FIL_MAX_IO),
+    }
+    over = [f"{have} {what}, at most {cap}" for what, (have, cap) in counts.items() if have > cap]
+    over += [
+        f'"{port.name}" has rank {len(port.shape)}, at most {c.FIL_MAX_RANK}'
+        for port in (*program.inputs, *program.outputs)
+        if len(port.shape) > c.FIL_MAX_RANK
+    ]
+    if over:
+        raise UnsupportedModel(f"{source} is larger than a packed model can be", over)
+    return program

@@ -1,0 +1,56 @@
+"""Passes over the graph, in order. Each is one file and one function ``apply(model, ...)`` that
+changes the model in place and says whether it did.
+
+What holds after all of them, and what ``lowering`` relies on:
+1. every dim of every value is a positive number within the format's caps;
+2. no node has constants alone as inputs; every constant is an initializer;
+3. a node's operator is in ``lowering.supported_ops`` or is one of the three internal forms:
+   Swish with attribute ``alpha`` at any opset, MatMul with a third input (bias), Conv and Gemm
+   with a bias of any constant shape [rows].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+
+from filigree.converter.passes import (
+    activations,
+    bind_shapes,
+    cut_outputs,
+    fold_affine,
+    fold_constants,
+    fold_pad,
+    infer_shapes,
+    supported,
+)
+
+
+def run(
+    model: ir.Model,
+    *,
+    batch: int = 1,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    outputs: Sequence[str] = (),
+) -> ir.Model:
+    """``model``, simplified in place and returned.
+
+    Raises UsageError for shapes or outputs that do not fit the model, BadFile for one that
+    contradicts itself, UnsupportedModel with every operator that is not supported.
+    """
+    cut_outputs.apply(model, outputs)
+    common.RemoveInitializersFromInputsPass()(model)
+    bind_shapes.apply(model, batch=batch, shapes=shapes or {})
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.RemoveUnusedNodesPass()(model)
+    fold_constants.apply(model)
+    supported.apply(model)
+    infer_shapes.apply(model)
+    common.IdentityEliminationPass()(model)
+    fold_pad.apply(model)
+    activations.apply(model)
+    fold_affine.apply(model)
+    common.RemoveUnusedNodesPass()(model)
+    return model

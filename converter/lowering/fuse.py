@@ -1,0 +1,192 @@
+"""Fusion: what one operation can do for the next, it does.
+
+A MAP that reads all of a tensor which nothing else reads can go if the operations that write the
+tensor can do its work:
+1. activation: a COPY with an activation becomes the writers' activation;
+2. residual: an ADD to a convolution's or fully connected layer's result becomes its residual, if the
+   other operand is ready before the layer runs;
+3. redirection: a plain COPY into part of another tensor (concatenation) or into the caller's buffer
+   goes if the writers can write there.
+Applied until nothing changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+from filigree.converter.lowering.program import (
+    Activation,
+    MapParams,
+    Op,
+    Place,
+    Program,
+    Tensor,
+)
+from filigree.native import enums as c
+
+LAYERS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
+NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX})
+EXACT = frozenset(
+    {c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV, c.FIL_OP_MATMUL}
+)
+"""Kinds that touch just the elements they are told to, so that a buffer needs no padding."""
+
+
+def fuse(program: Program) -> Program:
+    """``program`` with fewer operations, computing the same."""
+    state = _State(program)
+    changed = True
+    while changed:
+        changed = any([state.step(i) for i in range(len(state.ops)) if state.ops[i] is not None])
+    return state.program()
+
+
+class _State:
+    """Operations under change; a removed one is None, so that indices stay."""
+
+    def __init__(self, program: Program) -> None:
+        self._given = program
+        self.ops: list[Op | None] = list(program.ops)
+        self.readers: Counter[str] = Counter(n for op in program.ops for n in op.inputs)
+        self.writers: dict[str, list[int]] = {}
+        for i, op in enumerate(program.ops):
+            self.writers.setdefault(op.output, []).append(i)
+
+    def program(self) -> Program:
+        ops = tuple(op for op in self.ops if op is not None)
+        given = self._given
+        used = {n for op in ops for n in (*op.inputs, op.output)}
+        used |= {port.tensor for port in (*given.inputs, *given.outputs)}
+        tensors = {n: t for n, t in given.tensors.items() if n in used}
+        return replace(given, ops=ops, tensors=tensors)
+
+    def step(self, i: int) -> bool:
+        """Try every rule on operation ``i``; True if it is gone."""
+        op = self.ops[i]
+        if op is None or op.kind != c.FIL_OP_MAP:
+            return False
+        if op.fn == c.FIL_MAP_ADD:
+            return self._residual(i, op, 0) or self._residual(i, op, 1)
+        if op.fn != c.FIL_MAP_COPY:
+            return False
+        if op.act.kind != c.FIL_ACT_NONE:
+            return self._activation(i, op)
+        return self._redirection(i, op)
+
+    # --- the rules ---
+
+    def _activation(self, i: int, op: Op) -> bool:
+        source = op.inputs[0]
+        if not self._is_whole(op, 0, alone=True) or not self._same_layout(op, 0):
+            return False
+        if any(self._op(w).kind in NO_ACTIVATION for w in self.writers[source]):
+            return False
+        if any(self._op(w).act.kind != c.FIL_ACT_NONE for w in self.writers[source]):
+            return False
+        if any(self._op(w).fn == c.FIL_MAP_FILL for w in self.writers[source]):
+            return False
+        self._take_over(i, op, source, act=op.act)
+        return True
+
+    def _residual(self, i: int, op: Op, slot: int) -> bool:
+        """Input ``slot`` is the layer's result, the other one what is added to it."""
+        source, other = op.inputs[slot], op.inputs[1 - slot]
+        if source == other or not self._is_whole(op, slot, alone=True):
+            return False
+        if not self._same_layout(op, 0) or not self._same_layout(op, 1):
+            return False
+        tensor, shift = self._given.tensors[other], (op.y_offset, op.x_offset)[slot]
+        if tensor.place is not Place.ARENA or tensor.pitch != self._given.tensors[source].pitch:
+            return False
+        writers = [self._op(w) for w in self.writers[source]]
+        if any(w.kind not in LAYERS or len(w.inputs) != 1 for w in writers):
+            return False
+        if any(w.act.kind != c.FIL_ACT_NONE for w in writers):
+            return False
+        if max(self.writers[other]) > min(self.writers[source]):
+            return False
+        for w in self.writers[source]:
+            layer = self._op(w)
+            self.ops[w] = replace(
+                layer, inputs=(*layer.inputs, other), y_offset=shift + layer.out_offset
+            )
+        self.readers[other] += len(writers)
+        self._take_over(i, op, source, act=op.act)
+        return True
+
+    def _redirection(self, i: int, op: Op) -> bool:
+        source, target = (self._given.tensors[n] for n in (op.inputs[0], op.output))
+        if source.name == target.name or not self._is_whole(op, 0, alone=True):
+            return False
+        if not self._walks_alike(op, 0):
+            return False
+        kinds = {self._op(w).kind for w in self.writers[source.name]}
+        padded = target.place is Place.ARENA and source.pitch == target.pitch
+        flat = source.planes == 1 and kinds <= EXACT
+        if not (padded or flat) or not self._row_is_inside(op, source, target):
+            return False
+        self._take_over(i, op, source.name, shift=op.out_offset)
+        return True
+
+    # --- what they ask ---
+
+    def _op(self, i: int) -> Op:
+        op = self.ops[i]
+        assert op is not None  # writers and readers are alive
+        return op
+
+    def _is_whole(self, op: Op, slot: int, *, alone: bool) -> bool:
+        """Operand ``slot`` is all of an arena tensor, each element once, and nothing else reads it."""
+        tensor = self._given.tensors[op.inputs[slot]]
+        p = op.params
+        assert isinstance(p, MapParams)
+        strides, offset = (p.sa, p.sb)[slot], (op.x_offset, op.y_offset)[slot]
+        if tensor.place is not Place.ARENA or offset or (alone and self.readers[tensor.name] != 1):
+            return False
+        if math.prod(p.dim) != tensor.planes * tensor.positions:
+            return False
+        return all(s > 0 for n, s in zip(p.dim, strides, strict=True) if n > 1)
+
+    def _walks_alike(self, op: Op, slot: int) -> bool:
+        p = op.params
+        assert isinstance(p, MapParams)
+        walked = zip(p.dim, (p.sa, p.sb)[slot], p.so, strict=True)
+        return all(n == 1 or a == b for n, a, b in walked)
+
+    def _same_layout(self, op: Op, slot: int) -> bool:
+        """The result is a whole arena tensor laid out as operand ``slot`` is."""
+        source, target = self._given.tensors[op.inputs[slot]], self._given.tensors[op.output]
+        return (
+            target.place is Place.ARENA
+            and op.out_offset == 0
+            and self._walks_alike(op, slot)
+            and len(self.writers[target.name]) == 1
+            and (source.pitch, source.planes) == (target.pitch, target.planes)
+        )
+
+    def _row_is_inside(self, op: Op, source: Tensor, target: Tensor) -> bool:
+        """The writers' padded rows, moved, still end inside the target."""
+        if target.place is not Place.ARENA:
+            return True
+        last = op.out_offset + source.planes * source.pitch
+        return source.planes == 1 or last <= target.planes * target.pitch
+
+    def _take_over(
+        self, i: int, op: Op, source: str, *, act: Activation | None = None, shift: int = 0
+    ) -> None:
+        """The writers of ``source`` write what ``op`` wrote, and ``op`` goes."""
+        for w in self.writers[source]:
+            writer = self._op(w)
+            self.ops[w] = replace(
+                writer,
+                output=op.output,
+                out_offset=writer.out_offset + shift,
+                act=act if act is not None else writer.act,
+            )
+        for name in op.inputs:
+            self.readers[name] -= 1
+        others = [w for w in self.writers[op.output] if w != i]
+        self.writers[op.output] = sorted([*others, *self.writers.pop(source)])
+        self.ops[i] = None

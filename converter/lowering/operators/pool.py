@@ -1,0 +1,72 @@
+"""Pooling over windows: POOL, plane by plane, one operation per image."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from filigree.converter.lowering.builder import Builder, Refused
+from filigree.converter.lowering.operators.registry import only_first_output, operator
+from filigree.converter.lowering.operators.window import Window, as_planes, window_of
+from filigree.converter.lowering.program import PoolParams
+from filigree.converter.lowering.view import View
+from filigree.converter.passes.graph import dims
+from filigree.native import enums as c
+
+
+@operator("MaxPool", note="1-D and 2-D; without indices")
+def max_pool(b: Builder, node: ir.Node) -> None:
+    _pool(b, node, c.FIL_POOL_MAX)
+
+
+@operator("AveragePool", note="1-D and 2-D")
+def average_pool(b: Builder, node: ir.Node) -> None:
+    padded = node.attributes.get_int("count_include_pad", 0)
+    _pool(b, node, c.FIL_POOL_AVG_PAD if padded else c.FIL_POOL_AVG)
+
+
+def _pool(b: Builder, node: ir.Node, mode: int) -> None:
+    x = as_planes(b.view(node.inputs[0]))
+    value = only_first_output(node)
+    kernel = tuple(node.attributes.get_ints("kernel_shape", []))
+    if len(kernel) != len(dims(value)) - 2:
+        raise Refused(f"kernel_shape {list(kernel)} for an input of rank {len(dims(value))}")
+    window = window_of(node, x, kernel)
+    shape = dims(value)
+    out = b.storage(value.name or "", shape, split=2, axes=range(len(shape)))
+    for n in range(x.shape[0]):
+        image = _own_planes(b, x.at(0, n))
+        b.emit(c.FIL_OP_POOL, [image], out.at(0, n), _params(window, image, mode))
+    b.values[value.name or ""] = out
+
+
+def _own_planes(b: Builder, image: View) -> View:
+    """Planes that are the tensor's pitch apart, as POOL wants them."""
+    apart = image.shape[0] == 1 or image.strides[0] == b.tensors[image.tensor].pitch
+    return image if apart and b.is_planar(image) else _copied(b, image)
+
+
+def _copied(b: Builder, image: View) -> View:
+    out = b.storage(f"{image.tensor}.planes", image.shape, split=1, axes=range(3))
+    b.map(c.FIL_MAP_COPY, [image], out)
+    return out
+
+
+def _params(w: Window, image: View, mode: int) -> PoolParams:
+    return PoolParams(
+        channels=image.shape[0],
+        in_h=w.size[0],
+        in_w=w.size[1],
+        out_h=w.out[0],
+        out_w=w.out[1],
+        kh=w.kernel[0],
+        kw=w.kernel[1],
+        sh=w.stride[0],
+        sw=w.stride[1],
+        dh=w.dilation[0],
+        dw=w.dilation[1],
+        pad_top=w.begin[0],
+        pad_left=w.begin[1],
+        pad_bottom=w.end[0],
+        pad_right=w.end[1],
+        mode=mode,
+    )

@@ -1,0 +1,56 @@
+"""Softmax over one axis, or (before opset 13) over all axes from one on."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from filigree.converter.lowering.builder import Builder, unrolled
+from filigree.converter.lowering.operators.registry import operator
+from filigree.converter.lowering.program import SoftmaxParams
+from filigree.converter.lowering.view import View, by_memory, loops
+from filigree.converter.passes.graph import dims
+from filigree.native import enums as c
+
+SINGLE_AXIS_OPSET = 13
+
+
+@operator("Softmax")
+def softmax(b: Builder, node: ir.Node) -> None:
+    x = b.view(node.inputs[0])
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    single = graph.opset_imports.get("", SINGLE_AXIS_OPSET) >= SINGLE_AXIS_OPSET
+    axis = node.attributes.get_int("axis", -1 if single else 1) % max(1, len(x.shape))
+    name = node.outputs[0].name or ""
+    if not single:
+        x = b.reshaped(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+        axis = 1
+    out = b.allocate(name, x.shape, like=x)
+    if out.strides != x.strides:  # both sides must be laid out alike
+        x = b.copy(x, like=x)
+        out = b.allocate(name, x.shape, like=x)
+    _emit(b, x, out, axis)
+    b.values[name] = b.reshaped(out, dims(node.outputs[0]))
+
+
+def _emit(b: Builder, x: View, out: View, axis: int) -> None:
+    kept = [a for a in by_memory(x) if a != axis]
+    nest = loops([x.shape[a] for a in kept], [x.strides[a] for a in kept])
+    for (shift,), inner in unrolled(nest, 2, operands=1):
+        (outer, (outer_s,)), (most, (inner_s,)) = [*[(1, (0,))] * (2 - len(inner)), *inner]
+        params = SoftmaxParams(
+            outer=outer,
+            axis=x.shape[axis],
+            inner=most,
+            outer_s=outer_s,
+            axis_s=x.strides[axis],
+            inner_s=inner_s,
+        )
+        b.emit(
+            c.FIL_OP_SOFTMAX,
+            [View(x.tensor, x.offset + shift, x.shape, x.strides)],
+            View(out.tensor, out.offset + shift, out.shape, out.strides),
+            params,
+        )
