@@ -20,6 +20,7 @@ from filigree.converter.passes import (
     activations,
     bind_shapes,
     cut_outputs,
+    dequantize,
     fold_affine,
     fold_constants,
     fold_pad,
@@ -45,6 +46,7 @@ def run(
     bind_shapes.apply(model, batch=batch, shapes=shapes or {})
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
+    dequantize.apply(model)
     fold_constants.apply(model)
     supported.apply(model)
     infer_shapes.apply(model)

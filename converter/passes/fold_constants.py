@@ -3,8 +3,7 @@
 1. Only deterministic operators of ONNX itself are computed.
 2. Only where the result's shape is known beforehand and within MOST_ELEMENTS: a small file must not
    unpack to a large model.
-3. int8 weights behind DequantizeLinear become float32.
-4. onnxscript is loaded only where there is something to fold.
+3. onnxscript is loaded only where there is something to fold.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def constant(value: ir.Value | None) -> NDArray[Any] | None:
 def scalar(value: ir.Value | None) -> float | None:
     """The one number that a constant holds, if that is what it is."""
     array = constant(value)
-    if array is None or array.size != 1 or array.dtype.kind not in "fiu":
+    if array is None or array.size != 1 or array.dtype.kind not in "fiub":
         return None
     return float(array.reshape(()))
 

@@ -190,7 +190,7 @@ def test_bad_options(
 def test_unknown_option_and_command(cli: Cli) -> None:
     done = cli("convert", "m.onnx", "-o", "m.fil", "--nonsense")
     assert done.code == 2
-    assert done.err.startswith("error: no such option: --nonsense")
+    assert re.match(r"error: no such option:? '?--nonsense", done.err)
     done = cli("nonsense")
     assert done.code == 2
     assert done.err == "error: no such command 'nonsense'\n  next: filigree --help\n"

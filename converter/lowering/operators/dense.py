@@ -107,14 +107,12 @@ def linear(b: Builder, node: ir.Node, x: View, matrix: F32, bias: F32) -> View:
 def _gemm_of_activations(
     b: Builder, node: ir.Node, x: View, alpha: float, beta: float
 ) -> None:
-    if alpha != 1.0:
-        raise Refused(f"alpha {alpha} with weights that are not constant")
     y = b.view(node.inputs[1])
     if node.attributes.get_int("transB", 0):
         y = y.transpose((1, 0))
     result = b.allocate(_name(node.outputs[0]), (x.shape[0], y.shape[1]))
     _multiply(b, x, y, result, 0)
-    b.values[_name(node.outputs[0])] = result
+    b.values[_name(node.outputs[0])] = _times(b, f"{node.name}.alpha", result, alpha)
     third = optional(node, 2)
     if third is not None:
         _add(b, node, third, beta)
@@ -124,14 +122,18 @@ def _add(b: Builder, node: ir.Node, third: ir.Value, beta: float) -> None:
     """Add beta * C to the node's result."""
     result = b.values[_name(node.outputs[0])]
     shift = b.view(third)
-    if beta != 1.0:
-        factor = b.constant(f"{third.name}.beta", np.full(1, beta, np.float32))
-        scaled = b.allocate(f"{third.name}.scaled", shift.shape)
-        b.map(c.FIL_MAP_MUL, [shift, factor], scaled)
-        shift = scaled
+    shift = _times(b, f"{third.name}.beta", shift, beta)
     out = b.allocate(f"{node.outputs[0].name}.sum", result.shape, like=result)
     b.map(c.FIL_MAP_ADD, [result, shift], out)
     b.values[_name(node.outputs[0])] = out
+
+
+def _times(b: Builder, name: str, x: View, factor: float) -> View:
+    if factor == 1.0:
+        return x
+    out = b.allocate(f"{name}.scaled", x.shape, like=x)
+    b.map(c.FIL_MAP_MUL, [x, b.constant(name, np.full(1, factor, np.float32))], out)
+    return out
 
 
 def _multiply(b: Builder, x: View, y: View, out: View, batched: int) -> None:

@@ -66,12 +66,17 @@ def hard_swish(b: Builder, node: ir.Node) -> None:
     _activate(b, node, Activation(c.FIL_ACT_HARDSWISH, 1 / 6, 0.5))
 
 
-@operator("Swish", note="alpha 1")
+@operator("Swish")
 def swish(b: Builder, node: ir.Node) -> None:
     alpha = node.attributes.get_float("alpha", 1.0)
-    if alpha != 1.0:
-        raise Refused(f"alpha {alpha}; only 1 is supported")
-    _activate(b, node, Activation(c.FIL_ACT_SILU))
+    if alpha == 1.0:
+        _activate(b, node, Activation(c.FIL_ACT_SILU))
+        return
+    x = b.view(node.inputs[0])
+    factor = b.constant(f"{node.outputs[0].name}.alpha", np.full(1, alpha, np.float32))
+    gate = b.allocate(f"{node.outputs[0].name}.gate", x.shape, like=x)
+    b.map(c.FIL_MAP_MUL, [x, factor], gate, act=Activation(c.FIL_ACT_SIGMOID))
+    _combine(b, node, c.FIL_MAP_MUL, [x, gate])
 
 
 @operator("PRelu")

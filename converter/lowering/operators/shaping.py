@@ -15,6 +15,8 @@ from filigree.native import enums as c
 @operator("Identity", "Dropout", "Cast", note="float32 to float32; inference")
 def same(b: Builder, node: ir.Node) -> None:
     value = only_first_output(node)
+    if node.op_type == "Dropout" and _drops(node):
+        raise Refused("training mode")
     given = node.inputs[0]
     if given is None or given.dtype != ir.DataType.FLOAT or value.dtype != ir.DataType.FLOAT:
         raise Refused("only float32 to float32 is supported")
@@ -99,6 +101,12 @@ def pad(b: Builder, node: ir.Node) -> None:
         inside = inside.slice(axis, max(0, before), count=cut)
     b.map(c.FIL_MAP_COPY, [x], inside)
     _set(b, node, out)
+
+
+def _drops(node: ir.Node) -> bool:
+    """Training mode with a ratio that is not 0."""
+    training = optional(node, 2)
+    return training is not None and scalar(training) != 0 and scalar(optional(node, 1)) != 0
 
 
 def _pad_value(node: ir.Node) -> float:

@@ -1,0 +1,68 @@
+"""Integer weights behind DequantizeLinear become the floats they stand for.
+
+1. (q - zero_point) * scale, computed as ONNX says: one scale, one per index of ``axis``, or one per
+   block of ``block_size`` indices.
+2. A DequantizeLinear of anything that is not constant stays, and is refused later.
+(onnxscript's folding leaves this operator out: its evaluator has no version of it for every opset.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from filigree.converter.errors import BadFile
+from filigree.converter.frontends.onnx import source_of
+from filigree.converter.passes.graph import bypass, constant, initializer
+
+
+def apply(model: ir.Model) -> bool:
+    """Dequantise constants. Raises BadFile, with every node whose scales do not fit its tensor."""
+    changed, problems = False, []
+    for node in list(model.graph):
+        if node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+            continue
+        arrays = [constant(value) for value in node.inputs]
+        if arrays[0] is None or arrays[1] is None or arrays[-1] is None:
+            continue
+        try:
+            values = _dequantized(node, arrays[0], arrays[1], arrays[2] if arrays[2:] else None)
+        except ValueError as error:
+            problems.append(f'node "{node.name}" (DequantizeLinear): {error}')
+            continue
+        bypass(node, initializer(model, node.outputs[0], values))
+        changed = True
+    if problems:
+        raise BadFile(f"{source_of(model)} contradicts itself", problems)
+    return changed
+
+
+def _dequantized(
+    node: ir.Node, q: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None
+) -> NDArray[Any]:
+    axis = node.attributes.get_int("axis", 1)
+    block = node.attributes.get_int("block_size", 0)
+    factor = _aligned(q, scale, axis, block)
+    shift = np.float32(0) if zero is None else _aligned(q, zero, axis, block)
+    values = (q.astype(np.float32) - shift.astype(np.float32)) * factor.astype(np.float32)
+    return values.astype(scale.dtype)
+
+
+def _aligned(q: NDArray[Any], per: NDArray[Any], axis: int, block: int) -> NDArray[Any]:
+    """``per`` in a shape that broadcasts against ``q``."""
+    if per.size == 1:
+        return per.reshape(())
+    if not -q.ndim <= axis < q.ndim:
+        raise ValueError(f"axis {axis} of a tensor of rank {q.ndim}")
+    if block:
+        repeated = np.repeat(per, block, axis=axis)
+        cut = tuple(slice(0, n) for n in q.shape)
+        if per.ndim != q.ndim or repeated[cut].shape != q.shape:
+            raise ValueError(f"blocks of {block}: {list(per.shape)} scales, {list(q.shape)} values")
+        return repeated[cut]
+    if per.shape != (q.shape[axis],):
+        raise ValueError(f"{list(per.shape)} scales along axis {axis} of {list(q.shape)}")
+    return per.reshape([-1 if a == axis % q.ndim else 1 for a in range(q.ndim)])
