@@ -56,7 +56,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     stages = _Stages(progress)
     stages.start("reading")
     costs = CostTable.for_target(options.target, isa=options.isa)
-    model = onnx.load(source)
+    model = onnx.load(source, external_data=options.external_data)
     stages.start("simplifying")
     model = passes.run(
         model, batch=options.batch, shapes=dict(options.shapes), outputs=options.outputs

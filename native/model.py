@@ -122,7 +122,7 @@ class Model:
         _open(self._m, self._data, isa=isa or os.environ.get(ISA_VARIABLE), source=source)
         self._arena = _aligned_empty(int(self._m.arena_bytes))
         self._arena_pointer = ffi.from_buffer(self._arena)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a trace callback looks at tensors
         self._ran = False
         ports = [_port(self._m.io[i], source=source) for i in range(_io_count(self._m))]
         self.inputs = ports[: self._m.input_count]
@@ -214,6 +214,31 @@ class Model:
             )
             for i in range(self.op_count)
         ]
+
+    def trace(self, *inputs: Any, after: Callable[[int], None]) -> tuple[F32, ...]:
+        """Run one sample and call ``after(op index)`` when each operation is done; every output.
+
+        ``after`` may look at ``tensor``. What it raises stops further calls and is raised here.
+        """
+        arrays = self._arrays(inputs)
+        if self._batch(arrays) is not None:
+            raise ValueError("trace takes one sample")
+        raised: list[BaseException] = []
+
+        def call(op: int) -> None:
+            if raised:
+                return
+            try:
+                after(op)
+            except BaseException as error:  # C cannot pass it on
+                raised.append(error)
+
+        with self._lock:
+            outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
+            self._call(arrays, outputs, call)
+        if raised:
+            raise raised[0]
+        return tuple(outputs)
 
     def tensor(self, index: int) -> F32:
         """A copy of an arena or constant tensor, padding removed, in storage order.

@@ -42,6 +42,7 @@ class Flags:
     scale: tuple[float, ...] | None
     size: tuple[int, ...] | None
     outputs: tuple[str, ...]
+    external_data: bool
 
 
 @register("convert", "Turn a model into a packed model.")
@@ -87,6 +88,9 @@ class Flags:
 @mean_option
 @scale_option
 @click.option("--size", type=dims, metavar="HxW", help="Height x width images are resized to.")
+@click.option(
+    "--external-data", is_flag=True, help="Read weights that the model keeps in files beside it."
+)
 @click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
 @click.option(
     "--ram",
@@ -159,6 +163,7 @@ def _options(flags: Flags) -> ConvertOptions:
         scale=flags.scale or (),
         size=flags.size,
         outputs=flags.outputs,
+        external_data=flags.external_data,
     )
 
 

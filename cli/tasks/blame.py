@@ -2,7 +2,7 @@
 
 The float64 reference runs the packed program. If it agrees with ONNX Runtime, the runtime is wrong:
 its tensors are compared with the reference's, in program order. If it does not, the conversion is
-wrong: the reference's tensors are compared with ONNX Runtime's value of the same node.
+wrong: the reference's tensors are compared with ONNX Runtime's values of the same name.
 """
 
 from __future__ import annotations
@@ -98,22 +98,22 @@ def _runtime_pairs(
 def _onnx_pairs(
     source: Path, program: Program, steps: list[Step], inputs: list[F32]
 ) -> Iterator[tuple[Step, NDArray[Any]]]:
-    """Each step with ONNX Runtime's value of the node it came from, where sizes allow."""
+    """Each step with ONNX Runtime's value of the tensor's name, where sizes allow."""
     values = _onnx_values(source, inputs)
     for step in steps:
-        value = values.get(program.ops[step.op].node)
+        value = values.get(program.ops[step.op].output)
         if value is not None and value.size == step.value.size:
             yield step, value
 
 
 def _onnx_values(source: Path, inputs: list[F32]) -> dict[str, NDArray[Any]]:
-    """First output of every named node."""
+    """Every value that a node makes, by name."""
     import onnx
 
     model = onnx.load(source)
-    names = {node.output[0]: node.name for node in model.graph.node if node.name}
+    names = [name for node in model.graph.node for name in node.output if name]
     have = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
     session = OnnxModel(model.SerializeToString(), name=source.name)
-    results = session.session.run(list(names), session.feed(inputs))
-    return {names[key]: np.asarray(value) for key, value in zip(names, results, strict=True)}
+    results = session.session.run(names, session.feed(inputs))
+    return {name: np.asarray(value) for name, value in zip(names, results, strict=True)}

@@ -111,8 +111,8 @@ uint64_t fil_dwconv_scratch(const fil_conv *g);
 
 /* fil_spmm_scalar, fil_spmm_avx2, ... and the table fil_spmm_by_isa[FIL_ISA_COUNT] (NULL: not in
  * this build), for every kernel of kernel.def. */
-#define X(name)                                              \
-  typedef void (*fil_##name##_kernel)(const fil_##name##_args *); \
+#define X(name)                                                                                    \
+  typedef void (*fil_##name##_kernel)(const fil_##name##_args *);                                  \
   extern const fil_##name##_kernel fil_##name##_by_isa[FIL_ISA_COUNT];
 #include "kernel.def"
 #undef X

@@ -1,5 +1,5 @@
 /* A few hundred microseconds that show whether an ISA's kernels, as compiled and on this processor,
- * do what the scalar ones do. All memory is on the stack (60 KiB), so that threads may test at once. */
+ * do what the scalar ones do. All memory is on the stack (60 KiB): threads may test at once. */
 #include "kernels/kernels.h"
 #include "simd/scalar_math.h"
 
@@ -126,8 +126,9 @@ static int pool(fil_isa isa, room *m) {
   int bad = 0;
   for (uint8_t mode = 0; mode <= FIL_POOL_AVG_PAD; mode++)
     for (uint16_t stride = 1; stride <= 3; stride++) {
-      fil_pool g = {2, 9, 27, outs(9, 3, stride), outs(27, 3, stride), 3, 3, stride, stride,
-                    1, 1, 1,  1, 1, 1, mode, {0}};
+      fil_pool g = {
+          2, 9,    27, outs(9, 3, stride), outs(27, 3, stride), 3, 3, stride, stride, 1, 1, 1, 1, 1,
+          1, mode, {0}};
       fil_pool_args a = {.x = m->x, .g = &g, .x_pitch = 256, .out_pitch = 256, .e = clamp()};
       bad |= DIFFER(pool, a, 2, g.out_h * g.out_w, 256);
     }

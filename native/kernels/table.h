@@ -1,14 +1,14 @@
-/* Defines fil_<FIL_TABLE>_by_isa from isa.def; the last lines of every ref.c. A table lies beside its
- * scalar kernel, so that a linker that drops an op drops all of its kernels. */
+/* Defines fil_<FIL_TABLE>_by_isa from isa.def; the last lines of every ref.c. A table lies beside
+ * its scalar kernel, so that a linker that drops an op drops all of its kernels. */
 #include "kernels/kernels.h"
 #include "runtime/config.h"
 
-#define FIL_NAME(kernel, isa)        FIL_NAME_(kernel, isa)
-#define FIL_NAME_(kernel, isa)       fil_##kernel##_##isa
-#define FIL_ENTRY(have, kernel, isa) FIL_ENTRY_(have, kernel, isa)
+#define FIL_NAME(kernel, isa)         FIL_NAME_(kernel, isa)
+#define FIL_NAME_(kernel, isa)        fil_##kernel##_##isa
+#define FIL_ENTRY(have, kernel, isa)  FIL_ENTRY_(have, kernel, isa)
 #define FIL_ENTRY_(have, kernel, isa) FIL_ENTRY_##have(kernel, isa)
-#define FIL_ENTRY_0(kernel, isa)     0
-#define FIL_ENTRY_1(kernel, isa)     fil_##kernel##_##isa
+#define FIL_ENTRY_0(kernel, isa)      0
+#define FIL_ENTRY_1(kernel, isa)      fil_##kernel##_##isa
 
 #define X(NAME, name, lanes) void FIL_NAME(FIL_TABLE, name)(const FIL_NAME(FIL_TABLE, args) *);
 #include "filigree/isa.def"

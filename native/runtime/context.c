@@ -57,14 +57,10 @@ uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t pane
 
 static uint8_t *place_of(const fil_run_state *s, const fil_tensor *t) {
   switch (t->place) {
-  case FIL_PLACE_INPUT:
-    return (uint8_t *)(uintptr_t)s->inputs[t->offset];
-  case FIL_PLACE_OUTPUT:
-    return s->outputs[t->offset - s->m->input_count];
-  case FIL_PLACE_CONST:
-    return (uint8_t *)(uintptr_t)s->m->constants + t->offset;
-  default:
-    return s->arena + t->offset;
+  case FIL_PLACE_INPUT: return (uint8_t *)(uintptr_t)s->inputs[t->offset];
+  case FIL_PLACE_OUTPUT: return s->outputs[t->offset - s->m->input_count];
+  case FIL_PLACE_CONST: return (uint8_t *)(uintptr_t)s->m->constants + t->offset;
+  default: return s->arena + t->offset;
   }
 }
 

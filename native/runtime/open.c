@@ -385,8 +385,7 @@ fil_status fil_open(fil_model *m, const void *file, size_t bytes) {
   TRY(check_each(m, m->weights_count, check_weights));
   TRY(check_each(m, m->op_count, check_op));
   TRY(check_each(m, m->tensor_count, check_use));
-  m->isa = fil_isa_for_lanes(m->lanes);
-  if (m->isa == FIL_ISA_COUNT) return FIL_E_UNSUPPORTED;
   m->bad_item = -1;
-  return FIL_OK;
+  m->isa = fil_isa_for_lanes(m->lanes);
+  return m->isa == FIL_ISA_COUNT ? FIL_E_UNSUPPORTED : FIL_OK;
 }

@@ -2,11 +2,8 @@
 
 uint64_t fil_op_scratch(const fil_op *op, uint32_t weight_cols) {
   switch (op->kind) {
-  case FIL_OP_CONV:
-    return fil_conv_scratch(&op->p.conv, weight_cols);
-  case FIL_OP_DWCONV:
-    return fil_dwconv_scratch(&op->p.conv);
-  default:
-    return 0;
+  case FIL_OP_CONV: return fil_conv_scratch(&op->p.conv, weight_cols);
+  case FIL_OP_DWCONV: return fil_dwconv_scratch(&op->p.conv);
+  default: return 0;
   }
 }

@@ -3,8 +3,7 @@
 const char *fil_status_name(fil_status status) {
   switch (status) {
 #define X(NAME, value, sentence)                                                                   \
-  case FIL_##NAME:                                                                                 \
-    return #NAME;
+  case FIL_##NAME: return #NAME;
 #include "filigree/status.def"
 #undef X
   }
@@ -14,8 +13,7 @@ const char *fil_status_name(fil_status status) {
 const char *fil_status_sentence(fil_status status) {
   switch (status) {
 #define X(NAME, value, sentence)                                                                   \
-  case FIL_##NAME:                                                                                 \
-    return sentence;
+  case FIL_##NAME: return sentence;
 #include "filigree/status.def"
 #undef X
   }

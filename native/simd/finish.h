@@ -1,9 +1,9 @@
 /* How vector kernels end: residual, then activation.
  *
- * Most ops end with no more than a clamp (none is a clamp to +-inf), which a kernel applies to its sums
- * in registers. For a residual or another activation it stores the plain sums and hands the piece,
- * still in the L1 cache, to FIL_KERNEL(finish): one copy of that code per ISA, not one per register
- * tile. */
+ * Most ops end with no more than a clamp (none is a clamp to +-inf), which a kernel applies to its
+ * sums in registers. For a residual or another activation it stores the plain sums and hands the
+ * piece, still in the L1 cache, to FIL_KERNEL(finish): one copy of that code per ISA, not one per
+ * register tile. */
 #ifndef FIL_FINISH_H
 #define FIL_FINISH_H
 #include "kernels/kernels.h"

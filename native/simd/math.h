@@ -19,9 +19,7 @@ FIL_INLINE vf v_exp(vf x) {
   return v_scale2(p, n);
 }
 
-FIL_INLINE vf v_sigmoid(vf x) {
-  return v_div(v_set1(1.0f), v_add(v_set1(1.0f), v_exp(v_neg(x))));
-}
+FIL_INLINE vf v_sigmoid(vf x) { return v_div(v_set1(1.0f), v_add(v_set1(1.0f), v_exp(v_neg(x)))); }
 
 FIL_INLINE vf v_tanh(vf x) {
   vf one = v_set1(1.0f), a = v_abs(x), s = v_mul(x, x);

@@ -1,5 +1,5 @@
-/* exp, tanh, sigmoid, sqrt and the activations for one float, without libm. simd/math.h has the same
- * formulas on vectors; the bounds, against float64 over all of float32, are tested:
+/* exp, tanh, sigmoid, sqrt and the activations for one float, without libm. simd/math.h has the
+ * same formulas on vectors; the bounds, against float64 over all of float32, are tested:
  *   exp      2 ulp (results under 2^-126: 1 ulp of the denormal), overflow to inf from 88.73
  *   sigmoid  4 ulp down to 2^-126
  *   tanh     4 ulp
@@ -8,11 +8,11 @@
 #define FIL_SCALAR_MATH_H
 #include "filigree/format.h"
 
-#define FIL_LOG2E  1.44269504f
-#define FIL_LN2_HI 0.693359375f      /* few bits: n * FIL_LN2_HI is exact */
-#define FIL_LN2_LO -2.12194440e-4f
-#define FIL_EXP_LOW  -105.0f         /* exp of less is 0 */
-#define FIL_EXP_HIGH 89.0f           /* exp of more is inf */
+#define FIL_LOG2E    1.44269504f
+#define FIL_LN2_HI   0.693359375f /* few bits: n * FIL_LN2_HI is exact */
+#define FIL_LN2_LO   -2.12194440e-4f
+#define FIL_EXP_LOW  -105.0f /* exp of less is 0 */
+#define FIL_EXP_HIGH 89.0f   /* exp of more is inf */
 
 /* exp(r) = 1 + r + r^2 * P(r) for |r| <= ln(2) / 2 (Cephes' expf) */
 #define FIL_EXP_P0 1.9875691500e-4f
@@ -77,7 +77,8 @@ static inline float fil_tanhf(float x) {
 
 /* Correctly rounded where the processor has a square root, else within 1 ulp (Heron). */
 static inline float fil_sqrtf(float x) {
-#if defined(__SSE2__) || defined(__aarch64__) || defined(__wasm__) || (defined(__ARM_FP) && __ARM_FP & 4)
+#if defined(__SSE2__) || defined(__aarch64__) || defined(__wasm__) ||                              \
+    (defined(__ARM_FP) && __ARM_FP & 4)
   return __builtin_sqrtf(x);
 #else
   if (!(x > 0) || x > 3.402823466e38f) return x < 0 ? (x - x) / (x - x) : x;

@@ -1,5 +1,5 @@
-/* The SIMD vocabulary: one vector type of VL floats per instruction set, and what kernels do with it.
- * A kernel file includes this, is compiled once per ISA with -DFIL_ISA_TARGET=<isa> and
+/* The SIMD vocabulary: one vector type of VL floats per instruction set, and what kernels do with
+ * it. A kernel file includes this, is compiled once per ISA with -DFIL_ISA_TARGET=<isa> and
  * -DFIL_TARGET_<ISA>=1, and defines FIL_KERNEL(name), that is fil_<name>_<isa>.
  *
  *   vf, VL                      the vector and its lanes; FIL_REGISTERS: how many the ISA has
@@ -25,7 +25,8 @@
 /* Bodies that are inlined once per set of constants; what only the outermost caller may grow by. */
 #define FIL_INLINE static inline __attribute__((always_inline))
 
-/* Unroll a loop of constant length whole, so that arrays of vectors become registers. */
+/* Unroll a loop of constant length whole, so that arrays of vectors become registers. Count in
+ * unsigned: a sanitizer's overflow test on every step makes clang take minutes. */
 #ifdef __clang__
 #define FIL_UNROLL _Pragma("clang loop unroll(full)")
 #else

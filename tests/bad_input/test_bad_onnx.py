@@ -309,10 +309,20 @@ def test_bad_file(case: Bad, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     start = time.perf_counter()
     with pytest.raises(case.error) as raised:
-        convert(path, options=ConvertOptions())
+        convert(path, options=ConvertOptions(external_data=True))
     assert time.perf_counter() - start < 1.0
     assert case.mentions in str(raised.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_external_data_is_read_only_if_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    external("weights.bin")(path)
+    (tmp_path / "weights.bin").write_bytes(np.ones(108, np.float32).tobytes())
+    with pytest.raises(BadFile, match=r"weights\.bin(.|\n)*--external-data"):
+        convert(path)
+    packed = convert(path, options=ConvertOptions(external_data=True))
+    assert packed.program.weights["conv"].matrix.tolist() == np.ones((4, 27)).tolist()
 
 
 def test_there_are_enough() -> None:

@@ -2,7 +2,7 @@
  * Freestanding C11: no malloc, no libc but memcpy/memmove/memset/memcmp, no libm, no recursion.
  *
  *   fil_model m;
- *   if (fil_open(&m, file, file_bytes) < 0) ...            validates every byte, keeps pointers into file
+ *   if (fil_open(&m, file, file_bytes) < 0) ...            validates every byte, points into file
  *   void *arena = aligned_alloc(FIL_ALIGN, m.arena_bytes);
  *   fil_run(&m, arena, inputs, outputs);                    cannot fail once opened
  */
@@ -45,9 +45,9 @@ typedef struct fil_model {
   uint32_t tensor_count, weights_count, op_count;
   uint32_t input_count, output_count;
   uint32_t lanes;
-  fil_isa isa;          /* chosen by fil_open: the fastest that this CPU and this file allow */
-  int32_t bad_item;     /* after a failed open: the index of the section (E_CRC, E_SECTIONS), tensor
-                         * (E_TENSOR, E_LIFETIME), port (E_IO), weights or op at fault, else -1 */
+  fil_isa isa;      /* chosen by fil_open: the fastest that this CPU and this file allow */
+  int32_t bad_item; /* after a failed open: the index of the section (E_CRC, E_SECTIONS), tensor
+                     * (E_TENSOR, E_LIFETIME), port (E_IO), weights or op at fault, else -1 */
 } fil_model;
 
 /* Validate `bytes` bytes at `file` (aligned to FIL_ALIGN) and fill *m. Returns FIL_OK or the first
@@ -60,8 +60,8 @@ fil_status fil_open(fil_model *m, const void *file, size_t bytes);
 void fil_run(const fil_model *m, void *arena, const void *const *inputs, void *const *outputs);
 
 /* The same, calling trace(user, op index) after every op: per-layer timing and inspection. */
-void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs, void *const *outputs,
-                    fil_trace trace, void *user);
+void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs,
+                    void *const *outputs, fil_trace trace, void *user);
 
 /* Where a tensor lives during a run (arena or constant tensors), for inspection. */
 const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tensor);
@@ -77,12 +77,12 @@ const char *fil_isa_name(fil_isa isa);
 int fil_isa_find(const char *name);
 uint32_t fil_isa_lanes(fil_isa isa);
 
-/* Force an ISA for models opened later (-1: automatic again). Refused (FIL_E_UNSUPPORTED) if absent. */
+/* Force an ISA for models opened later (-1: automatic again); FIL_E_UNSUPPORTED if absent. */
 fil_status fil_isa_force(int isa);
 
 const char *fil_status_name(fil_status status);     /* "E_CRC" */
 const char *fil_status_sentence(fil_status status); /* "a checksum does not match" */
 
 uint32_t fil_crc32c(uint32_t crc, const void *data, size_t bytes); /* start with crc = 0 */
-const char *fil_version(void);                      /* library version, "0.1.0" */
+const char *fil_version(void);                                     /* library version, "0.1.0" */
 #endif

@@ -16,9 +16,9 @@
 enum {
   FIL_MAGIC = 0x314c4946, /* "FIL1" */
   FIL_VERSION = 1,
-  FIL_ALIGN = 64,        /* sections, arena, and every tensor and weight blob inside them */
-  FIL_TILE = 64,         /* positions in one panel */
-  FIL_NONE = 0xffff,     /* "no tensor", "no weights" */
+  FIL_ALIGN = 64,    /* sections, arena, and every tensor and weight blob inside them */
+  FIL_TILE = 64,     /* positions in one panel */
+  FIL_NONE = 0xffff, /* "no tensor", "no weights" */
   FIL_MAX_RANK = 6,
   FIL_MAX_DIM = 1 << 20,
   FIL_MAX_ELEMENTS = 1 << 28,
@@ -27,7 +27,7 @@ enum {
   FIL_MAX_WEIGHTS = 8192,
   FIL_MAX_IO = 64,
   FIL_MAX_SECTIONS = 16,
-  FIL_MAX_COLS = 65535, /* of one weight matrix: indices fit u16 */
+  FIL_MAX_COLS = 65535,   /* of one weight matrix: indices fit u16 */
   FIL_MAX_WORK_LOG2 = 40, /* a run stays under 2^40 multiply-accumulates: no file can hang it */
   FIL_MAP_RANK = 4,
   FIL_NAME_BYTES = 48
@@ -48,8 +48,8 @@ typedef enum fil_dtype { FIL_F32 = 1, FIL_F16 = 2, FIL_S8 = 3, FIL_U8 = 4, FIL_S
 
 typedef enum fil_place {
   FIL_PLACE_ARENA = 0,  /* offset into the arena */
-  FIL_PLACE_INPUT = 1,  /* the caller's buffer: io index in offset, contiguous (pitch == positions) */
-  FIL_PLACE_OUTPUT = 2, /* the caller's buffer: io index in offset, contiguous */
+  FIL_PLACE_INPUT = 1,  /* the caller's buffer: io index in offset; pitch == positions */
+  FIL_PLACE_OUTPUT = 2, /* the same */
   FIL_PLACE_CONST = 3   /* offset into the CONST section */
 } fil_place;
 
@@ -81,9 +81,17 @@ typedef enum fil_map_fn {
   FIL_MAP_COUNT
 } fil_map_fn;
 
-typedef enum fil_pool_mode { FIL_POOL_MAX = 0, FIL_POOL_AVG = 1, FIL_POOL_AVG_PAD = 2 } fil_pool_mode;
+typedef enum fil_pool_mode {
+  FIL_POOL_MAX = 0,
+  FIL_POOL_AVG = 1,
+  FIL_POOL_AVG_PAD = 2
+} fil_pool_mode;
 
-typedef enum fil_reduce_fn { FIL_REDUCE_MEAN = 0, FIL_REDUCE_SUM = 1, FIL_REDUCE_MAX = 2 } fil_reduce_fn;
+typedef enum fil_reduce_fn {
+  FIL_REDUCE_MEAN = 0,
+  FIL_REDUCE_SUM = 1,
+  FIL_REDUCE_MAX = 2
+} fil_reduce_fn;
 
 /* 64 bytes, then section_count * fil_section. */
 typedef struct fil_header {
@@ -179,7 +187,8 @@ typedef struct fil_map {
   int32_t sa[4], sb[4], so[4];
 } fil_map;
 
-/* out[out_offset + o*outer_so + n*inner_so] = fn over r of in0[x_offset + o*outer_s + r*reduce_s + n*inner_s] */
+/* out[out_offset + o*outer_so + n*inner_so] =
+ *   fn over r of in0[x_offset + o*outer_s + r*reduce_s + n*inner_s] */
 typedef struct fil_reduce {
   uint32_t outer, reduce, inner;
   uint32_t outer_s, reduce_s, inner_s;
@@ -195,7 +204,8 @@ typedef struct fil_softmax {
 } fil_softmax;
 
 /* Two activations: C[b, m, n] = sum_k A[b, m, k] * B[b, k, n], n contiguous in B and C.
- * a: x_offset + b*ab + m*am + k*ak; b: y_offset + b*bb + k*bk + n; c: out_offset + b*cb + m*cm + n. */
+ * a: x_offset + b*ab + m*am + k*ak; b: y_offset + b*bb + k*bk + n;
+ * c: out_offset + b*cb + m*cm + n. */
 typedef struct fil_matmul {
   uint32_t batch, m, n, k;
   uint32_t ab, am, ak, bb, bk, cb, cm;

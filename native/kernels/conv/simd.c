@@ -17,8 +17,8 @@ static void copy(float *to, const float *from, uint32_t n) {
   v_store(to + n - VL, v_load(from + n - VL));
 }
 
-/* Every second float. The last vector takes the odd ones from one place before, so that nothing past
- * from[2 * (n - 1)] is read. */
+/* Every second float. The last vector takes the odd ones from one place before, so that nothing
+ * past from[2 * (n - 1)] is read. */
 static void copy2(float *to, const float *from, uint32_t n) {
   if (n <= VL) {
     for (uint32_t j = 0; j < n; j++) to[j] = from[2 * j];

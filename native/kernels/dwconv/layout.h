@@ -8,7 +8,7 @@
 #include "filigree/format.h"
 
 enum {
-  FIL_DW_LANES = 16,  /* of the widest ISA: vectors may read and write past a row's end by as much */
+  FIL_DW_LANES = 16, /* of the widest ISA: vectors may read and write past a row's end by as much */
   FIL_DW_FLOATS = 4096, /* of a band, if enough for FIL_DW_ROWS output rows: half of a small L1 */
   FIL_DW_ROWS = 4       /* output rows of a register tile, the most */
 };

@@ -10,7 +10,7 @@ typedef struct band {
   float *rows;          /* scratch */
   const float *w;
   float bias;
-  float *out;           /* the plane */
+  float *out; /* the plane */
   float *out_limit;
   v_bounds bounds;
 } band;
@@ -27,8 +27,7 @@ FIL_INLINE vf load_inside(const float *from, const float *limit) {
 /* Input columns [0, n) of a row that starts `pad` columns into the padded row. */
 static void copy_row(const band *b, float *to, const float *from, uint64_t pad, uint64_t n) {
   zero(to, pad);
-  for (uint64_t j = 0; j < n; j += VL)
-    v_store(to + pad + j, load_inside(from + j, b->x_limit));
+  for (uint64_t j = 0; j < n; j += VL) v_store(to + pad + j, load_inside(from + j, b->x_limit));
   zero(to + pad + n, b->l.columns - pad - n);
 }
 
@@ -97,50 +96,50 @@ FIL_INLINE void store(const band *b, float *to, vf sum) {
   else v_store_n(to, sum, (uint32_t)(b->out_limit - to));
 }
 
-/* R output rows from oy, whose first input row is `rows`, K x K taps, vertical stride S, no vertical
- * dilation: every input vector is loaded once for all the rows that it feeds. Vectors go from
- * right to left, as the last of a row overhangs into the next. */
-FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const int K, const int S,
-                       const int R) {
+/* R output rows from oy, whose first input row is `rows`, K x K taps, vertical stride S, no
+ * vertical dilation: every input vector is loaded once for all the rows that it feeds. Vectors go
+ * from right to left, as the last of a row overhangs into the next. */
+FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const uint32_t K,
+                       const uint32_t S, const uint32_t R) {
   vf w[25];
   size_t column[5];
-  FIL_UNROLL for (int k = 0; k < K * K; k++) w[k] = v_set1(b->w[k]);
-  FIL_UNROLL for (int k = 0; k < K; k++) column[k] = tap_column(b, (uint32_t)k);
+  FIL_UNROLL for (uint32_t k = 0; k < K * K; k++) w[k] = v_set1(b->w[k]);
+  FIL_UNROLL for (uint32_t k = 0; k < K; k++) column[k] = tap_column(b, k);
   uint32_t out_w = b->g->out_w;
   for (uint32_t ox = (out_w - 1) / VL * VL;; ox -= VL) {
     vf sum[FIL_DW_ROWS];
-    FIL_UNROLL for (int r = 0; r < R; r++) sum[r] = v_set1(b->bias);
-    FIL_UNROLL for (int y = 0; y < (R - 1) * S + K; y++)
-      FIL_UNROLL for (int k = 0; k < K; k++) {
+    FIL_UNROLL for (uint32_t r = 0; r < R; r++) sum[r] = v_set1(b->bias);
+    FIL_UNROLL for (uint32_t y = 0; y < (R - 1) * S + K; y++)
+      FIL_UNROLL for (uint32_t k = 0; k < K; k++) {
         vf x = v_load(rows + (size_t)y * b->l.row + column[k] + ox);
-        FIL_UNROLL for (int r = 0; r < R; r++) {
-          int ky = y - r * S;
-          if (ky >= 0 && ky < K) sum[r] = v_fma(x, w[ky * K + k], sum[r]);
+        FIL_UNROLL for (uint32_t r = 0; r < R; r++) {
+          uint32_t ky = y - r * S; /* wraps above the kernel */
+          if (ky < K) sum[r] = v_fma(x, w[ky * K + k], sum[r]);
         }
       }
     float *out = b->out + (size_t)oy * out_w + ox;
-    FIL_UNROLL for (int r = 0; r < R; r++) store(b, out + (size_t)r * out_w, sum[r]);
+    FIL_UNROLL for (uint32_t r = 0; r < R; r++) store(b, out + (size_t)r * out_w, sum[r]);
     if (!ox) return;
   }
 }
 
 /* The same for any kernel, R rows at a time. */
-FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const int R) {
+FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_t R) {
   const fil_conv *g = b->g;
   size_t next = g->sh * b->l.row;
   for (uint32_t ox = (g->out_w - 1) / VL * VL;; ox -= VL) {
     vf sum[FIL_DW_ROWS];
-    FIL_UNROLL for (int r = 0; r < R; r++) sum[r] = v_set1(b->bias);
+    FIL_UNROLL for (uint32_t r = 0; r < R; r++) sum[r] = v_set1(b->bias);
     const float *w = b->w;
     for (uint32_t ky = 0; ky < g->kh; ky++)
       for (uint32_t kx = 0; kx < g->kw; kx++) {
         const float *x = rows + (size_t)ky * g->dh * b->l.row + tap_column(b, kx) + ox;
         vf weight = v_set1(*w++);
-        FIL_UNROLL for (int r = 0; r < R; r++)
+        FIL_UNROLL for (uint32_t r = 0; r < R; r++)
           sum[r] = v_fma(v_load(x + (size_t)r * next), weight, sum[r]);
       }
     float *out = b->out + (size_t)oy * g->out_w + ox;
-    FIL_UNROLL for (int r = 0; r < R; r++) store(b, out + (size_t)r * g->out_w, sum[r]);
+    FIL_UNROLL for (uint32_t r = 0; r < R; r++) store(b, out + (size_t)r * g->out_w, sum[r]);
     if (!ox) return;
   }
 }

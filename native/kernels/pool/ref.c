@@ -1,7 +1,7 @@
 #include "kernels/ref.h"
 
-/* One window of a plane. AVG divides by the taps inside the input, AVG_PAD by those inside the input
- * and its declared padding, MAX and AVG of no tap at all are 0. */
+/* One window of a plane. AVG divides by the taps inside the input, AVG_PAD by those inside the
+ * input and its declared padding, MAX and AVG of no tap at all are 0. */
 static float window(const fil_pool *g, const float *x, uint32_t oy, uint32_t ox) {
   uint32_t padded_h = g->pad_top + g->in_h + g->pad_bottom;
   uint32_t padded_w = g->pad_left + g->in_w + g->pad_right;

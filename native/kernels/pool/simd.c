@@ -4,7 +4,7 @@
  * kernel column of outputs [ox, ox_end). */
 typedef struct pool_row {
   const fil_pool *g;
-  const float *x, *x_limit; /* the plane and the end of its padded extent */
+  const float *x, *x_limit;       /* the plane and the end of its padded extent */
   uint32_t ky, ky_end, ky_padded; /* ky_padded: kernel rows in the input or its declared padding */
   uint32_t ox, ox_end;
   uint32_t oy;

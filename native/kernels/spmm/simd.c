@@ -3,11 +3,13 @@
 /* The register tiles that exist, X(R, V): R rows of a group x V vectors of positions. R * V sums, a
  * vector of x and R weights are live; 4 to 8 sums are needed to hide the latency of a
  * multiply-add. */
+/* clang-format off */
 #define TILES_16                                                                                   \
   X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                                  \
   X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6)                                                  \
   X(4, 1) X(4, 2) X(4, 3)
 #define TILES_32 X(2, 7) X(2, 8) X(4, 4) X(4, 5) X(4, 6) X(8, 1) X(8, 2) X(8, 3)
+/* clang-format on */
 #if FIL_REGISTERS >= 32
 #define TILES TILES_16 TILES_32
 #else
@@ -18,8 +20,8 @@ enum { MAX_R = FIL_REGISTERS >= 32 ? 8 : 4, MAX_V = 8 };
 /* One group's blocks at one tile of positions. */
 typedef struct tile {
   v_bounds bounds;
-  const float *x; /* at the tile's first position */
-  float *out;     /* and at the tile's first row */
+  const float *x;             /* at the tile's first position */
+  float *out;                 /* and at the tile's first row */
   const float *values, *bias; /* from that row */
   const uint8_t *index;
   size_t index_step; /* bytes from block to block: 0 for dense */
@@ -31,7 +33,7 @@ typedef struct tile {
 static const uint8_t next_column = 1;
 
 /* Dense is D8 that reads the same step, one column on, again and again. */
-FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const int R, const int V,
+FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const uint32_t R, const uint32_t V,
                            const fil_coding coding) {
   const float *w = t->values, *x = t->x;
   const uint8_t *index = t->index;
@@ -41,24 +43,24 @@ FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const int R, con
     if (coding == FIL_CODING_U16) at = *(const uint16_t *)(const void *)index * pitch;
     else at += *index * pitch;
     vf v[MAX_V];
-    FIL_UNROLL for (int j = 0; j < V; j++) v[j] = v_load(x + at + j * VL);
-    FIL_UNROLL for (int r = 0; r < R; r++) {
+  FIL_UNROLL for (size_t j = 0; j < V; j++) v[j] = v_load(x + at + j * VL);
+    FIL_UNROLL for (uint32_t r = 0; r < R; r++) {
       vf weight = v_set1(w[r]);
-      FIL_UNROLL for (int j = 0; j < V; j++) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
+      FIL_UNROLL for (size_t j = 0; j < V; j++) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
     }
   }
 }
 
-FIL_INLINE void run_tile(const tile *t, const int R, const int V, const fil_coding coding) {
+FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V, const fil_coding coding) {
   vf sum[MAX_R][MAX_V];
-  FIL_UNROLL for (int r = 0; r < R; r++)
-    FIL_UNROLL for (int j = 0; j < V; j++) sum[r][j] = v_set1(t->bias[r]);
+  FIL_UNROLL for (uint32_t r = 0; r < R; r++)
+    FIL_UNROLL for (size_t j = 0; j < V; j++) sum[r][j] = v_set1(t->bias[r]);
   sum_blocks(t, sum, R, V, coding);
   v_bounds bounds = t->bounds;
   float *out = t->out;
-  FIL_UNROLL for (int r = 0; r < R; r++, out += t->out_pitch) {
-    if ((uint32_t)r == t->rows) return;
-    FIL_UNROLL for (int j = 0; j < V; j++) v_store(out + j * VL, v_clamp(sum[r][j], bounds));
+  FIL_UNROLL for (uint32_t r = 0; r < R; r++, out += t->out_pitch) {
+    if (r == t->rows) return;
+    FIL_UNROLL for (size_t j = 0; j < V; j++) v_store(out + j * VL, v_clamp(sum[r][j], bounds));
   }
 }
 
