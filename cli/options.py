@@ -88,6 +88,9 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
+external_data_option = click.option(
+    "--external-data", is_flag=True, help="Read weights that the model keeps in files beside it."
+)
 mean_option = click.option(
     "--mean",
     type=numbers,

@@ -12,6 +12,7 @@ from filigree.cli.console import console, plural, size
 from filigree.cli.options import (
     byte_size,
     dims,
+    external_data_option,
     force_option,
     json_option,
     mean_option,
@@ -88,9 +89,7 @@ class Flags:
 @mean_option
 @scale_option
 @click.option("--size", type=dims, metavar="HxW", help="Height x width images are resized to.")
-@click.option(
-    "--external-data", is_flag=True, help="Read weights that the model keeps in files beside it."
-)
+@external_data_option
 @click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
 @click.option(
     "--ram",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from filigree.cli.console import console
-from filigree.cli.options import json_option, register
+from filigree.cli.options import external_data_option, json_option, register
 
 
 @register("inspect", "Describe a model or a packed model.")
@@ -16,16 +16,19 @@ from filigree.cli.options import json_option, register
 @click.option("--memory", is_flag=True, help="What is live when; the peak and what makes it.")
 @click.option("--layers", is_flag=True, help="Weights: shape, sparsity; pattern if packed.")
 @click.option("--meta", is_flag=True, help="The metadata as it is stored.")
+@external_data_option
 @json_option
-def command(model: Path, ops: bool, memory: bool, layers: bool, meta: bool, as_json: bool) -> None:
+def command(model: Path, external_data: bool, as_json: bool, **parts: bool) -> None:
     """Describe MODEL (.onnx or .fil); without options, the whole picture in short."""
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks import describe
 
     check_paths(reads=[model], writes=[], force=False)
-    asked = describe.Parts(ops=ops, memory=memory, layers=layers, meta=meta)
+    asked = describe.Parts(**parts)
     with console.progress() as progress:
-        found = describe.describe(model, parts=asked, progress=progress)
+        found = describe.describe(
+            model, parts=asked, external_data=external_data, progress=progress
+        )
     if as_json:
         console.json(found.as_json())
         return

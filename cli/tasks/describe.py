@@ -57,13 +57,15 @@ class Description:
         return {"file": self.file, "kind": self.kind, **{p.name: p.data for p in self.parts}}
 
 
-def describe(path: Path, *, parts: Parts, progress: Report) -> Description:
+def describe(
+    path: Path, *, parts: Parts, progress: Report, external_data: bool = False
+) -> Description:
     """Describe a file by its content. Raises BadFile if it is neither kind."""
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"FIL1" or path.suffix == ".fil":
         return _packed(path, parts)
-    return _onnx(path, parts, progress)
+    return _onnx(path, parts, progress, external_data=external_data)
 
 
 def _packed(path: Path, parts: Parts) -> Description:
@@ -180,21 +182,21 @@ def _meta(program: Program) -> Part:
     return Part("meta", program.meta, text.splitlines())
 
 
-def _onnx(path: Path, parts: Parts, progress: Report) -> Description:
+def _onnx(path: Path, parts: Parts, progress: Report, *, external_data: bool) -> Description:
     from filigree.converter.frontends import onnx
 
     progress("reading", 0.1)
-    model = onnx.load(path)
+    model = onnx.load(path, external_data=external_data)
     found: list[Part] = []
     if parts.short or parts.meta:
         found += [_onnx_header(path, model), _onnx_ports(model.graph)]
-    program: Program | None = None
-    problems: list[Unsupported] = []
+    tried = _Tried()
     if parts.short or parts.ops or parts.memory:
         progress("trying to lower", 0.5)
-        program, problems = _try_convert(path)
+        tried = _try_convert(path, external_data=external_data)
+    program = tried.program
     if parts.short or parts.ops:
-        found.append(_onnx_ops(model.graph, problems))
+        found.append(_onnx_ops(model.graph, tried))
     if parts.short or parts.layers:
         found.append(_onnx_weights(model.graph))
     if program is not None and (parts.short or parts.memory):
@@ -206,14 +208,26 @@ def _onnx(path: Path, parts: Parts, progress: Report) -> Description:
     return Description(path.name, "onnx", found)
 
 
-def _try_convert(path: Path) -> tuple[Program | None, list[Unsupported]]:
+@dataclass(frozen=True)
+class _Tried:
+    """What came of converting: a program, or what is not supported, or why neither is known."""
+
+    program: Program | None = None
+    problems: Sequence[Unsupported] = ()
+    open: Sequence[str] = ()
+
+
+def _try_convert(path: Path, *, external_data: bool) -> _Tried:
     from filigree.converter import ConvertOptions, convert
-    from filigree.converter.errors import UnsupportedModel
+    from filigree.converter.errors import UnsupportedModel, UsageError
 
     try:
-        return convert(path, options=ConvertOptions(pattern="dense")).program, []
+        options = ConvertOptions(pattern="dense", external_data=external_data)
+        return _Tried(convert(path, options=options).program)
     except UnsupportedModel as error:
-        return None, problems_of(error)
+        return _Tried(problems=error.problems)
+    except UsageError as error:  # open shapes: operators are known all the same
+        return _Tried(open=[error.headline, *error.lines])
 
 
 def _onnx_header(path: Path, model: ir.Model) -> Part:
@@ -247,24 +261,29 @@ def _onnx_ports(graph: ir.Graph) -> Part:
     return Part("ports", data, header=("port", "name", "shape", "type"), rows=rows)
 
 
-def _onnx_ops(graph: ir.Graph, problems: Sequence[Unsupported]) -> Part:
+def _onnx_ops(graph: ir.Graph, tried: _Tried) -> Part:
+    from filigree.converter.lowering import supported_ops
+
     uses: dict[str, int] = {}
     for node in graph:
         uses[node.op_type] = uses.get(node.op_type, 0) + 1
     rows, data = [], []
     for op in sorted(uses, key=lambda name: (-uses[name], name)):
-        bad = [problem for problem in problems if problem.op == op]
-        state = "supported" if not bad else f'not supported: {bad[0].reason} (node "{bad[0].node}")'
+        bad = [problem for problem in tried.problems if problem.op == op]
+        known = op in supported_ops() or not tried.open
+        state = "supported" if known else "only where it is constant"
+        if bad:
+            state = f'not supported: {bad[0].reason} (node "{bad[0].node}")'
         rows.append((op, str(uses[op]), state))
         data.append(
             {
                 "op": op,
                 "uses": uses[op],
-                "supported": not bad,
+                "supported": known and not bad,
                 "problems": [asdict(problem) for problem in bad],
             }
         )
-    return Part("ops", data, header=("operator", "uses", "state"), rows=rows)
+    return Part("ops", data, tried.open, ("operator", "uses", "state"), rows)
 
 
 def _onnx_weights(graph: ir.Graph) -> Part:
@@ -293,7 +312,3 @@ def _onnx_weights(graph: ir.Graph) -> Part:
     ]
     return Part("layers", data, lines, ("weight", "used by", "shape", "type", "sparsity"), rows)
 
-
-def problems_of(error: Any) -> list[Unsupported]:
-    """The operator forms that an UnsupportedModel is about."""
-    return list(getattr(error, "problems", []))

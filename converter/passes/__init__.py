@@ -44,10 +44,11 @@ def run(
     cut_outputs.apply(model, outputs)
     common.RemoveInitializersFromInputsPass()(model)
     bind_shapes.apply(model, batch=batch, shapes=shapes or {})
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _lift_constants(model)
     common.RemoveUnusedNodesPass()(model)
     dequantize.apply(model)
-    fold_constants.apply(model)
+    if fold_constants.apply(model):
+        _lift_constants(model)
     supported.apply(model)
     infer_shapes.apply(model)
     common.IdentityEliminationPass()(model)
@@ -56,3 +57,7 @@ def run(
     fold_affine.apply(model)
     common.RemoveUnusedNodesPass()(model)
     return model
+
+
+def _lift_constants(model: ir.Model) -> None:
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

@@ -126,9 +126,10 @@ static int pool(fil_isa isa, room *m) {
   int bad = 0;
   for (uint8_t mode = 0; mode <= FIL_POOL_AVG_PAD; mode++)
     for (uint16_t stride = 1; stride <= 3; stride++) {
-      fil_pool g = {
-          2, 9,    27, outs(9, 3, stride), outs(27, 3, stride), 3, 3, stride, stride, 1, 1, 1, 1, 1,
-          1, mode, {0}};
+      fil_pool g = {.channels = 2, .in_h = 9, .in_w = 27, .kh = 3, .kw = 3, .mode = mode};
+      g.out_h = outs(9, 3, stride), g.out_w = outs(27, 3, stride);
+      g.sh = g.sw = stride, g.dh = g.dw = 1;
+      g.pad_top = g.pad_left = g.pad_bottom = g.pad_right = 1;
       fil_pool_args a = {.x = m->x, .g = &g, .x_pitch = 256, .out_pitch = 256, .e = clamp()};
       bad |= DIFFER(pool, a, 2, g.out_h * g.out_w, 256);
     }

@@ -25,13 +25,14 @@
 /* Bodies that are inlined once per set of constants; what only the outermost caller may grow by. */
 #define FIL_INLINE static inline __attribute__((always_inline))
 
-/* Unroll a loop of constant length whole, so that arrays of vectors become registers. Count in
- * unsigned: a sanitizer's overflow test on every step makes clang take minutes. */
+/* for i in [0, n), n constant and small: unrolled whole, so that arrays of vectors become
+ * registers. i is unsigned: a sanitizer's overflow test on every step would take clang minutes. */
 #ifdef __clang__
-#define FIL_UNROLL _Pragma("clang loop unroll(full)")
+#define FIL_UNROLL_WHOLE _Pragma("clang loop unroll(full)")
 #else
-#define FIL_UNROLL _Pragma("GCC unroll 32")
+#define FIL_UNROLL_WHOLE _Pragma("GCC unroll 32")
 #endif
+#define FIL_UNROLL(i, n) FIL_UNROLL_WHOLE for (size_t i = 0; i < (n); i++)
 
 #if FIL_TARGET_AVX512
 #include "simd/avx512.h"

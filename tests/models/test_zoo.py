@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 
 from filigree.converter import ConvertOptions, convert
 from filigree.native.model import Model, isas
@@ -37,6 +38,19 @@ def expected(entry: Entry, data: Path, x: np.ndarray) -> np.ndarray:
 
 def relative(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(got - want).max() / (want.max() - want.min()))
+
+
+def accuracy(
+    entry: Entry, packed: bytes, found: tuple[NDArray[np.generic], NDArray[np.int64]]
+) -> float:
+    """Top-1 per cent over images and labels."""
+    images, labels = found
+    model = Model.from_bytes(packed)
+    correct = sum(
+        int(np.argmax(model.run(entry.inputs(images[i : i + 1])))) == labels[i] + entry.class_offset
+        for i in range(len(images))
+    )
+    return 100 * correct / len(images)
 
 
 @pytest.mark.parametrize("entry", ZOO, ids=lambda e: e.name)
@@ -77,10 +91,4 @@ def test_published_accuracy(
     found = dataset(data, name)
     if found is None:
         pytest.skip(f"data set {name} is not here")
-    images, labels = found
-    model = Model.from_bytes(fil(entry, data, packed))
-    correct = sum(
-        int(np.argmax(model.run(entry.inputs(images[i : i + 1])))) == labels[i] + entry.class_offset
-        for i in range(len(images))
-    )
-    assert round(100 * correct / len(images), 1) == figure
+    assert round(accuracy(entry, fil(entry, data, packed), found), 1) == figure

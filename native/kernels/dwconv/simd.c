@@ -103,22 +103,22 @@ FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const uint
                        const uint32_t S, const uint32_t R) {
   vf w[25];
   size_t column[5];
-  FIL_UNROLL for (uint32_t k = 0; k < K * K; k++) w[k] = v_set1(b->w[k]);
-  FIL_UNROLL for (uint32_t k = 0; k < K; k++) column[k] = tap_column(b, k);
+  FIL_UNROLL(k, K * K) w[k] = v_set1(b->w[k]);
+  FIL_UNROLL(k, K) column[k] = tap_column(b, k);
   uint32_t out_w = b->g->out_w;
   for (uint32_t ox = (out_w - 1) / VL * VL;; ox -= VL) {
     vf sum[FIL_DW_ROWS];
-    FIL_UNROLL for (uint32_t r = 0; r < R; r++) sum[r] = v_set1(b->bias);
-    FIL_UNROLL for (uint32_t y = 0; y < (R - 1) * S + K; y++)
-      FIL_UNROLL for (uint32_t k = 0; k < K; k++) {
+    FIL_UNROLL(r, R) sum[r] = v_set1(b->bias);
+    FIL_UNROLL(y, (R - 1) * S + K)
+      FIL_UNROLL(k, K) {
         vf x = v_load(rows + (size_t)y * b->l.row + column[k] + ox);
-        FIL_UNROLL for (uint32_t r = 0; r < R; r++) {
-          uint32_t ky = y - r * S; /* wraps above the kernel */
+        FIL_UNROLL(r, R) {
+          size_t ky = y - r * S; /* wraps above the kernel */
           if (ky < K) sum[r] = v_fma(x, w[ky * K + k], sum[r]);
         }
       }
     float *out = b->out + (size_t)oy * out_w + ox;
-    FIL_UNROLL for (uint32_t r = 0; r < R; r++) store(b, out + (size_t)r * out_w, sum[r]);
+    FIL_UNROLL(r, R) store(b, out + (size_t)r * out_w, sum[r]);
     if (!ox) return;
   }
 }
@@ -129,17 +129,16 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
   size_t next = g->sh * b->l.row;
   for (uint32_t ox = (g->out_w - 1) / VL * VL;; ox -= VL) {
     vf sum[FIL_DW_ROWS];
-    FIL_UNROLL for (uint32_t r = 0; r < R; r++) sum[r] = v_set1(b->bias);
+    FIL_UNROLL(r, R) sum[r] = v_set1(b->bias);
     const float *w = b->w;
     for (uint32_t ky = 0; ky < g->kh; ky++)
       for (uint32_t kx = 0; kx < g->kw; kx++) {
         const float *x = rows + (size_t)ky * g->dh * b->l.row + tap_column(b, kx) + ox;
         vf weight = v_set1(*w++);
-        FIL_UNROLL for (uint32_t r = 0; r < R; r++)
-          sum[r] = v_fma(v_load(x + (size_t)r * next), weight, sum[r]);
+        FIL_UNROLL(r, R) sum[r] = v_fma(v_load(x + (size_t)r * next), weight, sum[r]);
       }
     float *out = b->out + (size_t)oy * g->out_w + ox;
-    FIL_UNROLL for (uint32_t r = 0; r < R; r++) store(b, out + (size_t)r * g->out_w, sum[r]);
+    FIL_UNROLL(r, R) store(b, out + (size_t)r * g->out_w, sum[r]);
     if (!ox) return;
   }
 }

@@ -9,23 +9,22 @@ typedef struct at {
 } at;
 
 /* R rows x V vectors of C; only `lanes` lanes of the last vector exist. */
-FIL_INLINE void tile(const fil_matmul *g, at t, uint32_t lanes, const int R, const int V,
+FIL_INLINE void tile(const fil_matmul *g, at t, uint32_t lanes, const uint32_t R, const uint32_t V,
                      const int whole) {
   vf sum[MAX_R][MAX_V];
-  FIL_UNROLL for (int r = 0; r < R; r++)
-    FIL_UNROLL for (int j = 0; j < V; j++) sum[r][j] = v_zero();
+  FIL_UNROLL(r, R)
+    FIL_UNROLL(j, V) sum[r][j] = v_zero();
   const float *a = t.a, *b = t.b;
   for (uint32_t k = g->k; k; k--, a += g->ak, b += g->bk) {
     vf v[MAX_V];
-    FIL_UNROLL for (int j = 0; j < V; j++)
-      v[j] = whole || j < V - 1 ? v_load(b + j * VL) : v_load_n(b + j * VL, lanes);
-    FIL_UNROLL for (int r = 0; r < R; r++) {
+    FIL_UNROLL(j, V) v[j] = whole || j < V - 1 ? v_load(b + j * VL) : v_load_n(b + j * VL, lanes);
+    FIL_UNROLL(r, R) {
       vf x = v_set1(a[(size_t)r * g->am]);
-      FIL_UNROLL for (int j = 0; j < V; j++) sum[r][j] = v_fma(x, v[j], sum[r][j]);
+      FIL_UNROLL(j, V) sum[r][j] = v_fma(x, v[j], sum[r][j]);
     }
   }
-  FIL_UNROLL for (int r = 0; r < R; r++)
-    FIL_UNROLL for (int j = 0; j < V; j++) {
+  FIL_UNROLL(r, R)
+    FIL_UNROLL(j, V) {
       float *c = t.c + (size_t)r * g->cm + j * VL;
       if (whole || j < V - 1) v_store(c, sum[r][j]);
       else v_store_n(c, sum[r][j], lanes);
@@ -33,7 +32,7 @@ FIL_INLINE void tile(const fil_matmul *g, at t, uint32_t lanes, const int R, con
 }
 
 /* R rows: wide tiles, then single vectors, the last of them in part. */
-FIL_INLINE void rows(const fil_matmul *g, at t, const int R) {
+FIL_INLINE void rows(const fil_matmul *g, at t, const uint32_t R) {
   uint32_t n = g->n;
   for (; n >= MAX_V * VL; n -= MAX_V * VL, t.b += MAX_V * VL, t.c += MAX_V * VL)
     tile(g, t, VL, R, MAX_V, 1);

@@ -6,7 +6,8 @@ FIL_INLINE vf combine(vf a, vf b, const int max) { return max ? v_max(a, b) : v_
 FIL_INLINE float along(const float *x, uint32_t n, const int max) {
   vf none = max ? v_set1(x[0]) : v_zero(), t[4] = {none, none, none, none};
   uint32_t i = 0;
-  for (; i + 4 * VL <= n; i += 4 * VL) FIL_UNROLL for (int u = 0; u < 4; u++) t[u] = combine(t[u], v_load(x + i + u * VL), max);
+  for (; i + 4 * VL <= n; i += 4 * VL)
+    FIL_UNROLL(u, 4) t[u] = combine(t[u], v_load(x + i + u * VL), max);
   for (; i + VL <= n; i += VL) t[0] = combine(t[0], v_load(x + i), max);
   vf all = combine(combine(t[0], t[1], max), combine(t[2], t[3], max), max);
   float rest = max ? v_hmax(all) : v_hsum(all);

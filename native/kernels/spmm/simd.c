@@ -43,24 +43,26 @@ FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const uint32_t R
     if (coding == FIL_CODING_U16) at = *(const uint16_t *)(const void *)index * pitch;
     else at += *index * pitch;
     vf v[MAX_V];
-  FIL_UNROLL for (size_t j = 0; j < V; j++) v[j] = v_load(x + at + j * VL);
-    FIL_UNROLL for (uint32_t r = 0; r < R; r++) {
+    FIL_UNROLL(j, V) v[j] = v_load(x + at + j * VL);
+    FIL_UNROLL(r, R) {
       vf weight = v_set1(w[r]);
-      FIL_UNROLL for (size_t j = 0; j < V; j++) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
+      FIL_UNROLL(j, V) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
     }
   }
 }
 
-FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V, const fil_coding coding) {
+FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V,
+                         const fil_coding coding) {
   vf sum[MAX_R][MAX_V];
-  FIL_UNROLL for (uint32_t r = 0; r < R; r++)
-    FIL_UNROLL for (size_t j = 0; j < V; j++) sum[r][j] = v_set1(t->bias[r]);
+  FIL_UNROLL(r, R)
+    FIL_UNROLL(j, V) sum[r][j] = v_set1(t->bias[r]);
   sum_blocks(t, sum, R, V, coding);
   v_bounds bounds = t->bounds;
   float *out = t->out;
-  FIL_UNROLL for (uint32_t r = 0; r < R; r++, out += t->out_pitch) {
+  FIL_UNROLL(r, R) {
     if (r == t->rows) return;
-    FIL_UNROLL for (size_t j = 0; j < V; j++) v_store(out + j * VL, v_clamp(sum[r][j], bounds));
+    FIL_UNROLL(j, V) v_store(out + j * VL, v_clamp(sum[r][j], bounds));
+    out += t->out_pitch;
   }
 }
 

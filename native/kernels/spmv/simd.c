@@ -18,24 +18,27 @@ FIL_INLINE float next_x(group *g) {
 }
 
 /* A block of at least one vector: N vectors, U blocks at a time, each with its own sums. */
-FIL_INLINE void sum_wide(group g, float *to, const int N, const int U) {
+FIL_INLINE void sum_wide(group g, float *to, const uint32_t N, const uint32_t U) {
   vf sum[4][4];
-  FIL_UNROLL for (int u = 0; u < U; u++)
-    FIL_UNROLL for (int j = 0; j < N; j++) sum[u][j] = v_zero();
+  FIL_UNROLL(u, U)
+    FIL_UNROLL(j, N) sum[u][j] = v_zero();
   const float *w = g.values;
   uint32_t i = 0;
-  for (; i + (uint32_t)U <= g.blocks; i += (uint32_t)U)
-    FIL_UNROLL for (int u = 0; u < U; u++) {
+  for (; i + U <= g.blocks; i += U)
+    FIL_UNROLL(u, U) {
       vf x = v_set1(next_x(&g));
-      FIL_UNROLL for (int j = 0; j < N; j++, w += VL) sum[u][j] = v_fma(x, v_load(w), sum[u][j]);
+      FIL_UNROLL(j, N) sum[u][j] = v_fma(x, v_load(w + j * VL), sum[u][j]);
+      w += N * VL;
     }
   for (; i < g.blocks; i++) {
     vf x = v_set1(next_x(&g));
-    FIL_UNROLL for (int j = 0; j < N; j++, w += VL) sum[0][j] = v_fma(x, v_load(w), sum[0][j]);
+    FIL_UNROLL(j, N) sum[0][j] = v_fma(x, v_load(w + j * VL), sum[0][j]);
+    w += N * VL;
   }
-  FIL_UNROLL for (int j = 0; j < N; j++) {
-    FIL_UNROLL for (int u = 1; u < U; u++) sum[0][j] = v_add(sum[0][j], sum[u][j]);
-    v_store(to + j * VL, sum[0][j]);
+  FIL_UNROLL(j, N) {
+    vf all = sum[0][j];
+    FIL_UNROLL(u, U - 1) all = v_add(all, sum[u + 1][j]);
+    v_store(to + j * VL, all);
   }
 }
 
@@ -51,13 +54,12 @@ FIL_INLINE void spread(group *g, float *to, uint32_t n) {
 FIL_INLINE void multiply(vf sum[4], const float *w, const float *x, uint32_t n) {
   uint32_t i = 0;
   for (; i + 4 * VL <= n; i += 4 * VL)
-    FIL_UNROLL for (int u = 0; u < 4; u++)
-      sum[u] = v_fma(v_load(w + i + u * VL), v_load(x + i + u * VL), sum[u]);
+    FIL_UNROLL(u, 4) sum[u] = v_fma(v_load(w + i + u * VL), v_load(x + i + u * VL), sum[u]);
   for (; i + VL <= n; i += VL) sum[0] = v_fma(v_load(w + i), v_load(x + i), sum[0]);
   if (i < n) sum[0] = v_fma(v_load_n(w + i, n - i), v_load_n(x + i, n - i), sum[0]);
 }
 
-/* A block of less than a vector: x is spread out beside the weights, then both are one long product. */
+/* A block of less than a vector: x is spread out beside the weights; both are one long product. */
 static void sum_narrow(group g, float *to) {
   float x[CHUNK * MAX_O / 2 + VL], lanes[VL];
   vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
