@@ -1,4 +1,4 @@
-"""Every test that takes ``isa`` runs once per instruction set of this machine's processor family."""
+"""Every test that takes ``isa`` runs once per instruction set of this processor family."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Run one kernel on guarded buffers and compare it with float64 numpy.
 
-Every buffer ends at a page that nobody may touch, then, in a second run, starts behind one: one byte
-read or written outside is a failure that names the buffer. Values are painted with a prime period, so
-that swapped vectors, groups or rows cannot hide.
+Every buffer ends at a page that nobody may touch, then, in a second run, starts behind one: one
+byte read or written outside is a failure that names the buffer. Values are painted with a prime
+period, so that swapped vectors, groups or rows cannot hide.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def act_name(act: tuple[str, float, float]) -> str:
 
 
 def activated(x: F64, act: tuple[str, float, float]) -> F64:
-    """The activations of act.def in float64, lo and hi rounded to float32 as the kernel sees them."""
+    """The activations of act.def in float64; lo and hi rounded to float32, as the kernel has them."""
     name, lo, hi = act[0], float(np.float32(act[1])), float(np.float32(act[2]))
     with np.errstate(over="ignore", invalid="ignore"):
         values: dict[str, Any] = {

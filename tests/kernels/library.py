@@ -38,7 +38,7 @@ class Unit:
 def compiler() -> str | None:
     """A C compiler for this machine: $CC, else the first that is installed."""
     named = os.environ.get("CC", "")
-    return shutil.which(named) or next((p for n in ("gcc", "clang") if (p := shutil.which(n))), None)
+    return next((p for n in (named, "gcc", "clang") if (p := shutil.which(n))), None)
 
 
 @cache

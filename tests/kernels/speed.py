@@ -54,7 +54,7 @@ def arena_pitch(positions: int) -> int:
 
 
 def seconds(bench: Bench, isa: str) -> float:
-    ffi, lib = library.load()
+    ffi, _ = library.load()
     args = ffi.new(f"fil_{bench.kernel}_args *")
     keep: list[Any] = fill(args, bench.fields)
     sizes = {"out": np.zeros(bench.out, np.float32)}
@@ -106,12 +106,12 @@ def spmm(rows: int, cols: int, positions: int, block_rows: int, density: float) 
 def spmv(rows: int, cols: int, block_rows: int, density: float) -> Bench:
     w = sparse(rows, cols, block_rows, density)
     name = f"{rows}x{cols} {block_rows}x1 {density:.0%}"
-    return Bench(
-        "spmv", name, stored(w), {"w": w.fields()}, {**w.arrays(), "x": paint(cols)}, rows
-    )
+    return Bench("spmv", name, stored(w), {"w": w.fields()}, {**w.arrays(), "x": paint(cols)}, rows)
 
 
-def conv(rows: int, channels: int, window: Window, density: float, *, pixels: bool = False) -> Bench:
+def conv(
+    rows: int, channels: int, window: Window, density: float, *, pixels: bool = False
+) -> Bench:
     n_in, n = window.h * window.w, window.out_h * window.out_w
     block_rows = 8 if density == 1 else 4
     w = sparse(rows, channels * window.kh * window.kw, block_rows, density)

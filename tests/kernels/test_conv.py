@@ -14,9 +14,11 @@ from tests.kernels.matrices import Matrix, matrix
 from tests.kernels.windows import Window, random_windows
 
 SAME3 = {"top": 1, "left": 1, "bottom": 1, "right": 1}
+SIZES = ((1, 1), (3, 16), (4, 17), (9, 15), (14, 14), (3, 70))
+HALVED = ((5, 5), (14, 14), (8, 33), (3, 66), (64, 3))
 WINDOWS = [
-    *(Window(h, w, 3, 3, **SAME3) for h, w in ((1, 1), (3, 16), (4, 17), (9, 15), (14, 14), (3, 70))),
-    *(Window(h, w, 3, 3, 2, 2, **SAME3) for h, w in ((5, 5), (14, 14), (8, 33), (3, 66), (64, 3))),
+    *(Window(*size, 3, 3, **SAME3) for size in SIZES),
+    *(Window(*size, 3, 3, 2, 2, **SAME3) for size in HALVED),
     Window(32, 32, 3, 3, 2, 2, bottom=1, right=1),
     Window(9, 65, 1, 1, 2, 2),
     Window(7, 7, 7, 7),
@@ -42,13 +44,12 @@ def test_conv(isa: str, window: Window, layout: str) -> None:
     channels, rows = 1 + window.w % 3, o + 1
     w = matrix(rows, channels * window.kh * window.kw, o, coding)
     x = paint(channels, window.h, window.w)
-    gaps = np.pad(x.reshape(channels, -1), ((0, 0), (0, 3)), constant_values=np.nan).reshape(-1)[:-3]
+    gaps = np.pad(x.reshape(channels, -1), ((0, 0), (0, 3)), constant_values=np.nan).ravel()[:-3]
     held = gaps if layout == "planar" else x.transpose(1, 2, 0)
     pitch = up(n, lanes) + lanes * (rows % 2)
     residual = paint(rows * pitch, seed=9)[: (rows - 1) * pitch + up(n, lanes)]
     arrays = {**w.arrays(), "x": held, "e.residual": residual}
     size = (rows - 1) * pitch + up(n, lanes)
-    _, lib = library.load()
     g = fields(w, window, layout, channels, pitch)
     scratch = ("panel", w.dense.shape[1] * 64 * 4)
     got = run(Case("conv", arrays, g, size, scratch), isa)

@@ -80,5 +80,6 @@ def test_scratch_of_a_hostile_geometry_does_not_wrap() -> None:
     if library.compiler() is None:
         pytest.skip("no C compiler (apt-get install gcc)")
     ffi, lib = library.load()
-    g = {"out_h": 2**20, "out_w": 2**20, "sh": 1023, "sw": 2, "kh": 9, "kw": 9, "dh": 1, "dw": 2**15}
+    g = dict.fromkeys(("out_h", "out_w"), 2**20) | {"kh": 9, "kw": 9, "dh": 1, "dw": 2**15}
+    g |= {"sh": 1023, "sw": 2}
     assert lib.fil_dwconv_scratch(ffi.new("fil_conv *", g)) > 2**20 * 4

@@ -113,7 +113,8 @@ def test_map(isa: str, walk: Walk, fn: str) -> None:
 def test_fill(isa: str, walk: Walk) -> None:
     none = (0, 0, 0, 0)
     filled = Walk(walk.dim, none, none, walk.so)
-    got = run(Case("map", {}, fields(filled, "fill", ("none", 2.5, 0)), span(walk.dim, walk.so)), isa)
+    given = fields(filled, "fill", ("none", 2.5, 0))
+    got = run(Case("map", {}, given, span(walk.dim, walk.so)), isa)
     assert (got[at(walk, walk.so)] == np.float32(2.5)).all()
 
 

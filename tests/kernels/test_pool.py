@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 
 from tests.kernels import library
-from tests.kernels.harness import F64, Case, activated, assert_close, epilogue, paint, planes
-from tests.kernels.harness import run, spread, up
+from tests.kernels.harness import (
+    F64,
+    Case,
+    activated,
+    assert_close,
+    epilogue,
+    paint,
+    planes,
+    run,
+    spread,
+    up,
+)
 from tests.kernels.windows import Window, random_windows
 
 MODES = ("max", "avg", "avg_pad")

@@ -22,7 +22,7 @@ FNS = ("mean", "sum", "max")
 
 @dataclass(frozen=True)
 class Axes:
-    """outer x axis x inner elements, stored in ``order`` ("oai": inner fastest), rows ``gap`` apart."""
+    """outer x axis x inner elements, in ``order`` ("oai": inner fastest), rows ``gap`` apart."""
 
     outer: int
     axis: int
@@ -99,5 +99,3 @@ def test_softmax(isa: str, shape: Axes) -> None:
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     assert_close(got[places], powers / powers.sum(axis=1, keepdims=True), 1.0)
     assert (np.delete(got, places) == UNTOUCHED).all(), "writes between its elements"
-
-

@@ -38,9 +38,8 @@ class Window:
 
     def __str__(self) -> str:
         pads = f"{self.top}.{self.left}.{self.bottom}.{self.right}"
-        return (
-            f"{self.h}x{self.w}-k{self.kh}x{self.kw}-s{self.sh}.{self.sw}-d{self.dh}.{self.dw}-p{pads}"
-        )
+        steps = f"s{self.sh}.{self.sw}-d{self.dh}.{self.dw}"
+        return f"{self.h}x{self.w}-k{self.kh}x{self.kw}-{steps}-p{pads}"
 
     def fields(self) -> dict[str, Any]:
         """The fields of fil_conv and fil_pool that say the same."""
@@ -73,7 +72,7 @@ def random_windows(count: int, *, most: int = 40) -> list[Window]:
     found: list[Window] = []
     while len(found) < count:
         pads = [draw.choice((0, 0, 1, 2, 3)) for _ in range(4)]
-        sizes = (draw.randint(1, most), draw.randint(1, most), draw.randint(1, 7), draw.randint(1, 7))
+        sizes = [draw.randint(1, limit) for limit in (most, most, 7, 7)]
         steps = (draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 2, 3, 4)))
         window = Window(*sizes, *steps, draw.choice((1, 1, 2)), draw.choice((1, 1, 2, 3)), *pads)
         if min(window.out_h, window.out_w) >= 1:
