@@ -167,7 +167,7 @@ def act_name(act: tuple[str, float, float]) -> str:
 
 
 def activated(x: F64, act: tuple[str, float, float]) -> F64:
-    """The activations of act.def in float64; lo and hi rounded to float32, as the kernel has them."""
+    """The activations of act.def in float64; lo and hi are rounded as the kernel has them."""
     name, lo, hi = act[0], float(np.float32(act[1])), float(np.float32(act[2]))
     with np.errstate(over="ignore", invalid="ignore"):
         values: dict[str, Any] = {
