@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FiligreeError(Exception):
-    """Base: ``headline`` names the thing; ``lines`` are all the problems; ``hint`` what to do next."""
+    """Base: ``headline`` names the thing, ``lines`` all the problems, ``hint`` what to do next."""
 
     headline: str
     lines: list[str] = field(default_factory=list)

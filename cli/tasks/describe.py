@@ -311,4 +311,3 @@ def _onnx_weights(graph: ir.Graph) -> Part:
         f"{plural(len(rows), 'weight')} of rank 2 and more, {percent(zeros / max(1, total))} zero"
     ]
     return Part("layers", data, lines, ("weight", "used by", "shape", "type", "sparsity"), rows)
-

@@ -70,7 +70,9 @@ def _parse(path: Path) -> onnx.ModelProto:
     if kind is not None:
         raise BadFile(f"{path.name} is {kind}, not an ONNX model")
     try:
-        return onnx.ModelProto.FromString(data)
+        proto = onnx.ModelProto()
+        proto.ParseFromString(data)
+        return proto
     except DecodeError as error:
         what = "is empty" if not data else "is not an ONNX model, or a damaged one"
         raise BadFile(f"{path.name} {what}") from error

@@ -22,7 +22,7 @@ from filigree.native import enums as c
 MAX_NODES = c.FIL_MAX_OPS
 OLDEST_OPSET = 7
 MOST_FAULTS = 20
-TYPED_FIELDS = {
+TYPED_FIELDS: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT64: "int64_data",
@@ -92,7 +92,9 @@ def stored_bytes(tensor: onnx.TensorProto) -> int:
     count = math.prod(tensor.dims)
     if tensor.data_type in _FOUR_BITS:
         return (count + 1) // 2
-    return int(count * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
+    element = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    size: int = count * element.itemsize
+    return size
 
 
 _FOUR_BITS = {
@@ -162,7 +164,7 @@ def _typed_count(tensor: onnx.TensorProto) -> tuple[int, int, str]:
         return 0, count, "complex values"
     if tensor.data_type in _FOUR_BITS:
         return len(tensor.int32_data), (count + 1) // 2, "packed values"
-    field = TYPED_FIELDS.get(tensor.data_type, "int32_data")
+    field = TYPED_FIELDS.get(tensor.data_type) or "int32_data"
     return len(getattr(tensor, field)), count, "values"
 
 

@@ -1,8 +1,8 @@
 """The graph becomes a program: operators to operations, then fusion.
 
 1. Inputs are the caller's buffers, in NCHW or NHWC as asked.
-2. Each node is lowered by the function of its operator (``operators``); values become views, so that
-   reshaping, transposing and slicing cost nothing.
+2. Each node is lowered by the function of its operator (``operators``); values become views, so
+   that reshaping, transposing and slicing cost nothing.
 3. Outputs are copied to the caller's buffers.
 4. ``fuse`` removes the copies and element-wise operations that another operation can do.
 """
@@ -105,9 +105,9 @@ def _to_nchw(node: ir.Node) -> bool:
 
 def _check_type(node: ir.Node) -> None:
     for value in node.outputs:
-        if value.name and value.dtype not in (ir.DataType.FLOAT, None):
-            if value.uses() or value.is_graph_output():
-                raise Refused(f"its result is {str(value.dtype).lower()}, not float32")
+        is_read = bool(value.name) and (bool(value.uses()) or value.is_graph_output())
+        if is_read and value.dtype not in (ir.DataType.FLOAT, None):
+            raise Refused(f"its result is {str(value.dtype).lower()}, not float32")
 
 
 def _add_output(b: Builder, value: ir.Value) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from filigree.converter.lowering.program import (
     Tensor,
     Weights,
 )
-from filigree.converter.lowering.view import Loop, View, by_memory, loops, row_major
+from filigree.converter.lowering.view import Loop, View, by_memory, loops, padded, row_major
 from filigree.converter.passes.graph import constant, dims
 from filigree.native import enums as c
 
@@ -85,7 +85,7 @@ class Builder:
         """A CONST tensor of the array's elements, float32, contiguous."""
         data = finite(name, array)
         shape = data.shape if data.ndim <= c.FIL_MAX_RANK else (data.size,)
-        name = self._free(name)
+        name = _free(name, self.tensors)
         self.tensors[name] = Tensor(name, shape, 0, data.size, Place.CONST, data)
         return View(name, 0, data.shape, row_major(data.shape))
 
@@ -111,18 +111,13 @@ class Builder:
         ``split`` of them count planes. The view has the axes of ``shape``."""
         stored = tuple(shape[a] for a in axes)
         pitch = padded_pitch(math.prod(stored[split:]))
-        name = self._free(name)
+        name = _free(name, self.tensors)
         self.tensors[name] = _within_caps(Tensor(name, stored, split, pitch))
         steps = (*row_major(stored[:split], scale=pitch), *row_major(stored[split:]))
         strides = [0] * len(shape)
         for axis, step in zip(axes, steps, strict=True):
             strides[axis] = step
         return View(name, 0, shape, tuple(strides))
-
-    def _free(self, name: str) -> str:
-        if name not in self.tensors:
-            return name
-        return next(n for n in (f"{name}.{i}" for i in itertools.count()) if n not in self.tensors)
 
     # --- operations ---
 
@@ -181,9 +176,7 @@ class Builder:
 
     def add_weights(self, layer: str, matrix: F32, bias: F32) -> str:
         """Register a layer's weights and return their key."""
-        key = layer
-        if key in self.weights:
-            key = next(k for k in (f"{layer}.{i}" for i in itertools.count()) if k not in self.weights)
+        key = _free(layer, self.weights)
         self.weights[key] = Weights(layer, np.ascontiguousarray(matrix), bias)
         return key
 
@@ -250,7 +243,7 @@ def unrolled(
 
 def _map_params(inner: Sequence[Loop], operands: int) -> MapParams:
     rank = c.FIL_MAP_RANK
-    nest = [(1, (0,) * (operands + 1))] * (rank - len(inner)) + list(inner)
+    nest = padded(inner, rank, operands=operands + 1)
 
     def steps(i: int) -> tuple[int, int, int, int]:
         a, b, d, e = (s[i] if i < len(s) else 0 for _, s in nest)
@@ -264,6 +257,13 @@ def _map_params(inner: Sequence[Loop], operands: int) -> MapParams:
         steps(1) if operands > 1 else none,
         steps(operands),
     )
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    """``name``, with a number if it is taken."""
+    if name not in taken:
+        return name
+    return next(n for n in (f"{name}.{i}" for i in itertools.count()) if n not in taken)
 
 
 def _planes_split(shape: tuple[int, ...]) -> int:

@@ -3,8 +3,8 @@
 A MAP that reads all of a tensor which nothing else reads can go if the operations that write the
 tensor can do its work:
 1. activation: a COPY with an activation becomes the writers' activation;
-2. residual: an ADD to a convolution's or fully connected layer's result becomes its residual, if the
-   other operand is ready before the layer runs;
+2. residual: an ADD to a convolution's or fully connected layer's result becomes its residual, if
+   the other operand is ready before the layer runs;
 3. redirection: a plain COPY into part of another tensor (concatenation) or into the caller's buffer
    goes if the writers can write there.
 Applied until nothing changes.
@@ -28,9 +28,7 @@ from filigree.native import enums as c
 
 LAYERS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
 NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX})
-EXACT = frozenset(
-    {c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV, c.FIL_OP_MATMUL}
-)
+EXACT = frozenset({c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV, c.FIL_OP_MATMUL})
 """Kinds that touch just the elements they are told to, so that a buffer needs no padding."""
 
 
@@ -39,7 +37,7 @@ def fuse(program: Program) -> Program:
     state = _State(program)
     changed = True
     while changed:
-        changed = any([state.step(i) for i in range(len(state.ops)) if state.ops[i] is not None])
+        changed = sum(state.step(i) for i in range(len(state.ops))) > 0
     return state.program()
 
 
@@ -138,7 +136,8 @@ class _State:
         return op
 
     def _is_whole(self, op: Op, slot: int, *, alone: bool) -> bool:
-        """Operand ``slot`` is all of an arena tensor, each element once, and nothing else reads it."""
+        """Operand ``slot`` is all of an arena tensor, each element once; ``alone``: nothing else
+        reads it."""
         tensor = self._given.tensors[op.inputs[slot]]
         p = op.params
         assert isinstance(p, MapParams)

@@ -53,7 +53,8 @@ class View:
             self,
             shape=tuple(shape),
             strides=tuple(
-                0 if n == 1 and want != 1 else s for n, s, want in zip(own, strides, shape)
+                0 if n == 1 and want != 1 else s
+                for n, s, want in zip(own, strides, shape, strict=True)
             ),
         )
 
@@ -61,7 +62,7 @@ class View:
         """The same elements in row-major order under ``shape``; None if no strides do that."""
         strides: list[int] = []
         runs = loops(self.shape, self.strides)  # innermost last; each is one arithmetic walk
-        left, (step,) = (runs.pop() if runs else (1, (1,)))
+        left, (step,) = runs.pop() if runs else (1, (1,))
         for dim in reversed(shape):
             if dim == 1:
                 strides.append(step)
@@ -105,6 +106,11 @@ def loops(shape: Sequence[int], *strides: Sequence[int]) -> list[Loop]:
         else:
             found.append((count, steps))
     return found
+
+
+def padded(nest: Sequence[Loop], count: int, *, operands: int) -> list[Loop]:
+    """``nest`` with loops of one step put outside it, to ``count`` loops."""
+    return [*[(1, (0,) * operands)] * (count - len(nest)), *nest]
 
 
 def by_memory(view: View) -> list[int]:

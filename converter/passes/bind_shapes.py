@@ -1,7 +1,7 @@
 """Give every input a static shape.
 
 1. A shape that the user gives for an input must have its rank and agree with its known dims.
-2. A symbol bound by one input's shape is bound in all of them; two values for one symbol are refused.
+2. A symbol bound by one input's shape is bound in all; two values for one symbol are refused.
 3. An open first axis becomes the batch.
 4. Anything still open is refused; all problems at once.
 5. Shapes recorded for other values are forgotten: inference makes them again.

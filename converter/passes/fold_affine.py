@@ -130,7 +130,7 @@ def _fold(model: ir.Model, layer: ir.Node, by: _Affine) -> bool:
 
 
 def _row_axis(layer: ir.Node, weight: NDArray[Any]) -> int:
-    if layer.op_type == "Conv" or layer.attributes.get_int("transB", 0):
+    if layer.op_type == "Conv" or layer.attributes.get_int("transB", 0) == 1:
         return 0
     return weight.ndim - 1
 

@@ -37,8 +37,9 @@ def _spatial_pads(node: ir.Node) -> list[int] | None:
     if len(node.inputs) > 3 and node.inputs[3] is not None:
         return None
     if "pads" in node.attributes:
-        pads, value = list(node.attributes.get_ints("pads", [])), node.attributes.get_float(
-            "value", 0.0
+        pads, value = (
+            list(node.attributes.get_ints("pads", [])),
+            node.attributes.get_float("value", 0.0),
         )
     else:
         array = constant(node.inputs[1])

@@ -185,7 +185,7 @@ def subgraph(op: str) -> onnx.ModelProto:
 
 
 def nested(depth: int) -> bytes:
-    """A model of ``depth`` If nodes in each other, written as bytes: onnx's own helpers refuse it."""
+    """``depth`` If nodes in each other, written as bytes: onnx's own helpers refuse it."""
 
     def field(number: int, data: bytes) -> bytes:
         size, head = len(data), bytearray()

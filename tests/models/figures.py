@@ -2,8 +2,8 @@
 
     make figures
 
-Agreement: the largest difference to ONNX Runtime over ``INPUTS`` real inputs, relative to the output
-range, with every instruction set forced in turn, and emulated targets with one input.
+Agreement: the largest difference to ONNX Runtime over ``INPUTS`` real inputs, relative to the
+output range, with every instruction set forced in turn, and emulated targets with one input.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def agreement(entry: Entry, packed: bytes) -> list[str]:
 
 
 def accuracies(entry: Entry, packed: bytes) -> list[str]:
-    """"94.4 (94.4)": ours and the published one, for every data set that is here."""
+    """ "94.4 (94.4)": ours and the published one, for every data set that is here."""
     cells = []
     for name, published in entry.figures:
         found = dataset(DATA, name)
@@ -56,8 +56,9 @@ def main() -> None:
     if not (DATA / "models").is_dir():
         sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = [*isas(), *EMULATED]
-    print(f"| network | {' | '.join(columns)} | accuracy, % (published) | arena | bound | convert |")
-    print("|---" * (len(columns) + 5) + "|")
+    columns = ["network", *columns, "accuracy, % (published)", "arena", "bound", "convert"]
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for entry in ZOO:
         start = time.perf_counter()
         converted = convert(DATA / "models" / entry.file)

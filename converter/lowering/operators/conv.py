@@ -85,7 +85,7 @@ def check_cols(cols: int) -> None:
 
 def _matrix(weight: F32, groups: int) -> F32:
     """[rows, channels * taps], zero outside the groups."""
-    rows, taken, *kernel = weight.shape
+    rows, taken = weight.shape[:2]
     flat = weight.reshape(rows, -1)
     if groups == 1:
         return flat

@@ -104,9 +104,7 @@ def linear(b: Builder, node: ir.Node, x: View, matrix: F32, bias: F32) -> View:
     return out
 
 
-def _gemm_of_activations(
-    b: Builder, node: ir.Node, x: View, alpha: float, beta: float
-) -> None:
+def _gemm_of_activations(b: Builder, node: ir.Node, x: View, alpha: float, beta: float) -> None:
     y = b.view(node.inputs[1])
     if node.attributes.get_int("transB", 0):
         y = y.transpose((1, 0))

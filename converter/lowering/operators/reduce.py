@@ -7,7 +7,7 @@ import onnx_ir as ir
 from filigree.converter.lowering.builder import Builder, Refused, unrolled
 from filigree.converter.lowering.operators.registry import operator, optional
 from filigree.converter.lowering.program import ReduceParams
-from filigree.converter.lowering.view import View, by_memory, loops
+from filigree.converter.lowering.view import View, by_memory, loops, padded
 from filigree.converter.passes.graph import constant, dims
 from filigree.native import enums as c
 
@@ -73,19 +73,16 @@ def _reduced(b: Builder, name: str, x: View, axes: tuple[int, ...], fn: int) -> 
         [x.shape[a] for a in kept], [x.strides[a] for a in kept], [out.strides[a] for a in kept]
     )
     for (dx, dout), inner in unrolled(nest, 2, operands=2):
-        (outer, (outer_s, outer_so)), (most, (inner_s, inner_so)) = [
-            *[(1, (0, 0))] * (2 - len(inner)),
-            *inner,
-        ]
+        (outer, outer_steps), (most, inner_steps) = padded(inner, 2, operands=2)
         params = ReduceParams(
             outer=outer,
             reduce=count,
             inner=most,
-            outer_s=outer_s,
+            outer_s=outer_steps[0],
             reduce_s=step,
-            inner_s=inner_s,
-            outer_so=outer_so,
-            inner_so=inner_so,
+            inner_s=inner_steps[0],
+            outer_so=outer_steps[1],
+            inner_so=inner_steps[1],
             fn=fn,
         )
         b.emit(

@@ -119,9 +119,7 @@ def _pad_value(node: ir.Node) -> float:
     return found
 
 
-def _ints(
-    node: ir.Node, index: int, name: str, *, default: list[int] | None = None
-) -> list[int]:
+def _ints(node: ir.Node, index: int, name: str, *, default: list[int] | None = None) -> list[int]:
     """Integers that are an attribute in old opsets and a constant input in new ones."""
     if name in node.attributes:
         return list(node.attributes.get_ints(name, []))

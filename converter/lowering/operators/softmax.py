@@ -9,7 +9,7 @@ import onnx_ir as ir
 from filigree.converter.lowering.builder import Builder, unrolled
 from filigree.converter.lowering.operators.registry import operator
 from filigree.converter.lowering.program import SoftmaxParams
-from filigree.converter.lowering.view import View, by_memory, loops
+from filigree.converter.lowering.view import View, by_memory, loops, padded
 from filigree.converter.passes.graph import dims
 from filigree.native import enums as c
 
@@ -38,15 +38,16 @@ def softmax(b: Builder, node: ir.Node) -> None:
 def _emit(b: Builder, x: View, out: View, axis: int) -> None:
     kept = [a for a in by_memory(x) if a != axis]
     nest = loops([x.shape[a] for a in kept], [x.strides[a] for a in kept])
-    for (shift,), inner in unrolled(nest, 2, operands=1):
-        (outer, (outer_s,)), (most, (inner_s,)) = [*[(1, (0,))] * (2 - len(inner)), *inner]
+    for offsets, inner in unrolled(nest, 2, operands=1):
+        shift = offsets[0]
+        (outer, outer_steps), (most, inner_steps) = padded(inner, 2, operands=1)
         params = SoftmaxParams(
             outer=outer,
             axis=x.shape[axis],
             inner=most,
-            outer_s=outer_s,
+            outer_s=outer_steps[0],
             axis_s=x.strides[axis],
-            inner_s=inner_s,
+            inner_s=inner_steps[0],
         )
         b.emit(
             c.FIL_OP_SOFTMAX,

@@ -68,8 +68,15 @@ def window_of(node: ir.Node, x: View, kernel: tuple[int, ...]) -> Window:
         reach = dilation[axis] * (kernel[axis] - 1) + 1
         if reach > size[axis] + begin[axis] + end[axis]:
             raise Refused(f"kernel reaches over {reach}, padded input has fewer")
-    pairs = (_pair(v, 1) for v in (size, out, kernel, stride, dilation))
-    return Window(*pairs, _pair(begin, 0), _pair(end, 0))
+    return Window(
+        size=_pair(size, 1),
+        out=_pair(out, 1),
+        kernel=_pair(kernel, 1),
+        stride=_pair(stride, 1),
+        dilation=_pair(dilation, 1),
+        begin=_pair(begin, 0),
+        end=_pair(end, 0),
+    )
 
 
 def _ints(node: ir.Node, name: str, spatial: int, *, default: int) -> tuple[int, ...]:
