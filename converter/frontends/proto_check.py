@@ -89,7 +89,7 @@ def location(tensor: onnx.TensorProto) -> str:
 
 def stored_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes of the tensor's raw form (4-bit types are packed two to a byte)."""
-    count = math.prod(tensor.dims)
+    count: int = math.prod(tensor.dims)
     if tensor.data_type in _FOUR_BITS:
         return (count + 1) // 2
     element = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
