@@ -1,0 +1,79 @@
+"""Every index of every axis is an atom; rules of operators tie atoms together or pin them.
+
+Atoms that are tied form a class: one channel, wherever it appears. Classes that appear on the same
+axes, equally often, can be exchanged for each other: they form a variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class Atoms:
+    """``axes``: first atom and count of each axis, by (name, axis); ``names`` that no value has are
+    groups of a grouped convolution."""
+
+    axes: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    count: int = 0
+    _ties: list[tuple[Ints, Ints]] = field(default_factory=list)
+    _pins: list[tuple[Ints, str]] = field(default_factory=list)
+
+    def axis(self, name: str, axis: int, size: int) -> Ints:
+        """The atoms of an axis."""
+        if (name, axis) not in self.axes:
+            self.axes[name, axis] = (self.count, size)
+            self.count += size
+        start, _ = self.axes[name, axis]
+        return np.arange(start, start + size)
+
+    def of(self, value: ir.Value, axis: int) -> Ints:
+        """The atoms of axis ``axis`` (may be negative) of a value."""
+        shape = shape_of(value)
+        axis %= len(shape)
+        return self.axis(value.name or "", axis, shape[axis])
+
+    def tie(self, a: Ints, b: Ints) -> None:
+        """Atom ``a[i]`` is the channel that ``b[i]`` is. Both of one length."""
+        if a.shape != b.shape:
+            raise ValueError(f"{a.size} channels cannot be {b.size} channels")
+        self._ties.append((a, b))
+
+    def pin(self, atoms: Ints, reason: str) -> None:
+        """These atoms stay where they are."""
+        self._pins.append((atoms, reason))
+
+    def classes(self) -> Ints:
+        """The class number of every atom."""
+        if not self._ties:
+            return np.arange(self.count)
+        a = np.concatenate([x for x, _ in self._ties])
+        b = np.concatenate([y for _, y in self._ties])
+        graph = coo_array((np.ones(a.size, bool), (a, b)), shape=(self.count, self.count))
+        return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+    def pinned(self, classes: Ints) -> dict[int, str]:
+        """Pinned classes and the first reason for each."""
+        found: dict[int, str] = {}
+        for atoms, reason in self._pins:
+            for number in np.unique(classes[atoms]):
+                found.setdefault(int(number), reason)
+        return found
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...]:
+    """The static shape of a value, constants included."""
+    shape: Sequence[object] | None = value.shape
+    if shape is None and value.const_value is not None:
+        shape = value.const_value.shape
+    assert shape is not None
+    return tuple(int(str(dim)) for dim in shape)
