@@ -6,7 +6,6 @@ axes, equally often, can be exchanged for each other: they form a variable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +13,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from filigree.converter.passes.graph import dims
 
 Ints = NDArray[np.int64]
 
@@ -72,8 +73,6 @@ class Atoms:
 
 def shape_of(value: ir.Value) -> tuple[int, ...]:
     """The static shape of a value, constants included."""
-    shape: Sequence[object] | None = value.shape
-    if shape is None and value.const_value is not None:
-        shape = value.const_value.shape
-    assert shape is not None
-    return tuple(int(str(dim)) for dim in shape)
+    if value.shape is None and value.const_value is not None:
+        return tuple(int(dim) for dim in value.const_value.numpy().shape)
+    return dims(value)

@@ -173,6 +173,6 @@ def _uses(model: ir.Model, labels: dict[tuple[str, int], Ints]) -> Iterator[tupl
 
 def weight_axes(node: ir.Node, rank: int) -> tuple[int, int]:
     """(axis of output channels, axis of input channels) of a layer's weights."""
-    if node.op_type == "Conv" or node.attributes.get_int("transB", 0):
+    if node.op_type == "Conv" or node.attributes.get_int("transB", 0) == 1:
         return 0, 1
     return rank - 1, rank - 2

@@ -22,7 +22,7 @@ from filigree.converter.passes.graph import constant, sole_user
 from filigree.converter.sparsity.axes.atoms import Atoms, Ints, shape_of
 
 ELEMENT_WISE = frozenset(
-    [
+    {
         "Relu",
         "Clip",
         "LeakyRelu",
@@ -52,7 +52,7 @@ ELEMENT_WISE = frozenset(
         "Gelu",
         "Elu",
         "Softplus",
-    ]
+    }
 )
 POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 REDUCTIONS = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2"})
