@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import need
 from tests.native import build, tiny
 
 
 @pytest.fixture(scope="session")
 def sanitized() -> Path:
     """A folder with the C tests, built with AddressSanitizer and UndefinedBehaviorSanitizer."""
-    if build.find_tool("cmake") is None:
-        pytest.skip("cmake is not installed (pip install cmake)")
+    need(
+        "cmake", build.find_tool("cmake") is not None, "cmake is not installed (pip install cmake)"
+    )
     return build.cmake("native-asan", "-DFIL_SANITIZE=ON", "-DFIL_BUILD_TESTS=ON")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import need
 from tests.native import build
 
 ALLOWED = {"memcpy", "memmove", "memset", "memcmp", "_GLOBAL_OFFSET_TABLE_"}
@@ -14,8 +15,8 @@ ALLOWED = {"memcpy", "memmove", "memset", "memcmp", "_GLOBAL_OFFSET_TABLE_"}
 
 @pytest.fixture(scope="module")
 def archive() -> Path:
-    if build.find_tool("cmake") is None or build.find_tool("nm") is None:
-        pytest.skip("cmake or nm is not installed")
+    for tool in ("cmake", "nm"):
+        need(tool, build.find_tool(tool) is not None, f"{tool} is not installed")
     return build.cmake("native-release", "-DCMAKE_BUILD_TYPE=Release") / "libfiligree.a"
 
 
