@@ -44,9 +44,12 @@ def compiler() -> str | None:
 @cache
 def load() -> tuple[FFI, Any]:
     """The library and the declarations of kernels.h, support.h and peak.c."""
+    made = _made()
+    if isinstance(made, RuntimeError):
+        raise made
     ffi = FFI()
     ffi.cdef(_declarations())
-    return ffi, ffi.dlopen(str(_built()))
+    return ffi, ffi.dlopen(str(made))
 
 
 def present(isa: str) -> bool:
@@ -103,6 +106,15 @@ def _declarations() -> str:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     peaks = [f"void fil_peak_{isa}(const void *steps);" for isa in host_isas()]
     return "\n".join([done.stdout, (HERE / "support.h").read_text(encoding="utf-8"), *peaks])
+
+
+@cache
+def _made() -> Path | RuntimeError:
+    """The library, or why it cannot be built: not found out anew by each of thousands of tests."""
+    try:
+        return _built()
+    except RuntimeError as error:
+        return error
 
 
 def _built() -> Path:
