@@ -13,7 +13,17 @@ import click
 
 from filigree.cli.console import console
 
-COMMANDS = ("demo", "inspect", "convert", "run", "bench", "verify", "calibrate", "doctor")
+COMMANDS = (
+    "demo",
+    "inspect",
+    "prune",
+    "convert",
+    "run",
+    "bench",
+    "verify",
+    "calibrate",
+    "doctor",
+)
 
 EPILOG = """\b
 Exit codes:

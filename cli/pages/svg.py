@@ -61,7 +61,7 @@ def bars(items: Sequence[Bar], *, title: str = "") -> str:
         parts.append(
             f'<text x="{left + length + half + 8:.1f}" y="{y + 19}">{html.escape(bar.text)}</text>'
         )
-    return _svg(top + len(items) * row + 4, parts, label=title or "bar chart")
+    return drawing(top + len(items) * row + 4, parts, label=title or "bar chart")
 
 
 def timeline(arena: Arena) -> str:
@@ -88,7 +88,7 @@ def timeline(arena: Arena) -> str:
         f'<text class="soft" x="{left + room}" y="{top + high + 24}" text-anchor="end">'
         f"op {count - 1}</text>"
     )
-    return _svg(top + high + foot, parts, label="memory over the program")
+    return drawing(top + high + foot, parts, label="memory over the program")
 
 
 def _grid(left: int, top: int, high: int, room: int, total: int) -> str:
@@ -122,7 +122,8 @@ def _whisker(low: float, high: float, y: float) -> str:
     return f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>{ends}'
 
 
-def _svg(height: float, parts: Sequence[str], *, label: str) -> str:
+def drawing(height: float, parts: Sequence[str], *, label: str) -> str:
+    """An <svg> of ``parts``, WIDTH units wide; it scales with the page."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{html.escape(label)}">'
         f"{''.join(parts)}</svg>"

@@ -5,6 +5,16 @@ permute(model, axes, {"v3": order})
 """
 
 from filigree.converter.sparsity.axes.find import Axes, Role, Use, Variable, find
-from filigree.converter.sparsity.axes.permute import matrix_of, permute
+from filigree.converter.sparsity.axes.permute import is_layer, matrix_of, permute, set_matrix
 
-__all__ = ["Axes", "Role", "Use", "Variable", "find", "matrix_of", "permute"]
+__all__ = [
+    "Axes",
+    "Role",
+    "Use",
+    "Variable",
+    "find",
+    "is_layer",
+    "matrix_of",
+    "permute",
+    "set_matrix",
+]

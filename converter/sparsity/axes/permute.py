@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from filigree.converter.lowering.program import F32
-from filigree.converter.passes.graph import constant
+from filigree.converter.passes.graph import constant, initializer
 from filigree.converter.sparsity.axes.atoms import Ints, shape_of
 from filigree.converter.sparsity.axes.find import Axes, weight_axes
 from filigree.converter.sparsity.axes.rules import given, group_name
@@ -40,6 +40,16 @@ def permute(model: ir.Model, axes: Axes, orders: Mapping[str, Ints]) -> None:
             value.const_value = ir.tensor(np.ascontiguousarray(new), name=name)
 
 
+def is_layer(node: ir.Node) -> bool:
+    """A convolution, not depthwise, or a product with constant weights."""
+    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+        return False
+    array = constant(given(node)[1])
+    if array is None or array.ndim < 2 or (node.op_type != "Conv" and array.ndim > 2):
+        return False
+    return node.attributes.get_int("group", 1) == 1 or array.shape[1] > 1
+
+
 def matrix_of(node: ir.Node) -> F32:
     """The weights of a layer as [rows, cols], cols over (input channel, taps)."""
     array = constant(given(node)[1])
@@ -47,6 +57,21 @@ def matrix_of(node: ir.Node) -> F32:
     rows, _ = weight_axes(node, array.ndim)
     moved = np.moveaxis(array, rows, 0)
     return np.ascontiguousarray(moved.reshape(moved.shape[0], -1), np.float32)
+
+
+def set_matrix(model: ir.Model, node: ir.Node, matrix: F32) -> None:
+    """Give a layer other weights [rows, cols], those of ``matrix_of``; a shared constant stays
+    as it is for its other users."""
+    old = given(node)[1]
+    array = constant(old)
+    assert array is not None
+    rows, _ = weight_axes(node, array.ndim)
+    moved = np.moveaxis(array, rows, 0)
+    new = np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), 0, rows), np.float32)
+    if len(list(old.uses())) == 1:
+        old.const_value = ir.tensor(new, name=old.name)
+    else:
+        node.replace_input_with(1, initializer(model, old, new))
 
 
 def _moves(axes: Axes, orders: Mapping[str, Ints]) -> dict[int, int]:

@@ -1,0 +1,159 @@
+"""Whole-network rearrangement: channels that share zeros become neighbours, everywhere at once.
+
+For every free variable (``axes``) the rows of all its producers are laid side by side, and one
+order is found for them: the fewest stored ``Ox1`` blocks for a pruned model (lossless), the most
+score kept for one that is still to be pruned (lossy). The function computed does not change.
+1. A variable without a producer that is sparse (or to be pruned) stays as it is.
+2. So does one whose blocks are full already: nothing could be gained.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from filigree.converter.sparsity import axes as channel_axes
+from filigree.converter.sparsity import grouping
+from filigree.converter.sparsity.axes import Axes, Variable
+from filigree.converter.sparsity.axes.atoms import Ints
+from filigree.converter.sparsity.layer import F64, Mask
+
+Progress = Callable[[str, float], None]
+SPARSE_FROM = 0.3  # share of zeros from which a layer's blocks count
+WORTH = 0.98  # stored blocks over the least possible above which there is nothing to gain
+
+
+@dataclass(frozen=True)
+class Rearranged:
+    """What was done: ``orders`` by variable name (new channel i was ``order[i]``), and the stored
+    blocks of ``block_rows`` x 1 of all sparse layers before and after."""
+
+    axes: Axes
+    orders: Mapping[str, Ints]
+    block_rows: int
+    blocks_before: int
+    blocks_after: int
+
+    def to_meta(self) -> dict[str, Any]:
+        """For the packed model's metadata: orders as base64 of little-endian u16."""
+        return {
+            "block_rows": self.block_rows,
+            "blocks_before": self.blocks_before,
+            "blocks_after": self.blocks_after,
+            "orders": {
+                name: base64.b64encode(order.astype("<u2").tobytes()).decode()
+                for name, order in self.orders.items()
+            },
+        }
+
+
+def lossless(
+    model: ir.Model,
+    *,
+    block_rows: int = 4,
+    effort: float = 1.0,
+    progress: Progress | None = None,
+) -> Rearranged:
+    """Reorder the channels of a pruned model in place, for the fewest stored blocks.
+
+    The same model and ``effort`` give the same order. See ``grouping.lossless``.
+    """
+    found = channel_axes.find(model)
+    matrices = sparse_matrices(model)
+    masks = {v.name: stacked(v, matrices) for v in found.free if v.size <= 0xFFFF}
+    todo = {name: mask for name, mask in masks.items() if _can_gain(mask, block_rows)}
+    orders = {}
+    before = _stored(matrices, block_rows)
+    for i, (name, mask) in enumerate(todo.items()):
+        if progress is not None:
+            progress("rearranging", i / len(todo))
+        order = grouping.lossless(mask, block_rows, effort=effort)
+        if not np.array_equal(order, np.arange(order.size)):
+            orders[name] = order
+    channel_axes.permute(model, found, orders)
+    after = _stored(sparse_matrices(model), block_rows)
+    return Rearranged(found, orders, block_rows, before, after)
+
+
+def lossy(
+    model: ir.Model,
+    scores: Mapping[str, F64],
+    keep: Mapping[str, int],
+    *,
+    block_rows: int = 4,
+    effort: float = 1.0,
+    progress: Progress | None = None,
+) -> Rearranged:
+    """Reorder channels in place so that the best blocks of layers yet to be pruned hold most.
+
+    ``scores`` [rows, cols] by node name, each scaled so that layers compare; ``keep``: blocks that
+    each layer will keep. See ``grouping.lossy``.
+    """
+    found = channel_axes.find(model)
+    todo = [v for v in found.free if any(use.node in scores for use in v.producers)]
+    orders = {}
+    for i, variable in enumerate(todo):
+        if progress is not None:
+            progress("rearranging", i / len(todo))
+        stack, kept = _stacked_scores(variable, scores, keep)
+        order = grouping.lossy(stack, block_rows, kept, effort=effort)
+        if not np.array_equal(order, np.arange(order.size)):
+            orders[variable.name] = order
+    channel_axes.permute(model, found, orders)
+    return Rearranged(found, orders, block_rows, 0, 0)
+
+
+def sparse_matrices(model: ir.Model) -> dict[str, Mask]:
+    """Nonzeros [rows, cols] of every layer with at least SPARSE_FROM zeros, by node name."""
+    found = {}
+    for node in model.graph:
+        if not channel_axes.is_layer(node):
+            continue
+        nonzero = channel_axes.matrix_of(node) != 0
+        if 1 - nonzero.mean() >= SPARSE_FROM:
+            found[node.name or ""] = nonzero
+    return found
+
+
+def stacked(variable: Variable, matrices: Mapping[str, Mask]) -> Mask:
+    """The producers' rows, one row per channel of the variable: [size, all their columns]."""
+    parts = [
+        matrices[use.node][slots]
+        for use in variable.producers
+        if use.node in matrices
+        for slots in use.slots
+    ]
+    return np.hstack(parts) if parts else np.zeros((variable.size, 0), bool)
+
+
+def _stacked_scores(
+    variable: Variable, scores: Mapping[str, F64], keep: Mapping[str, int]
+) -> tuple[F64, int]:
+    parts, kept = [], 0
+    for use in variable.producers:
+        if use.node in scores:
+            share = variable.size / scores[use.node].shape[0]
+            for slots in use.slots:
+                parts.append(scores[use.node][slots])
+                kept += round(keep[use.node] * share)
+    return np.hstack(parts), kept
+
+
+def _stored(matrices: Mapping[str, Mask], block_rows: int) -> int:
+    return sum(
+        grouping.stored_blocks(mask, np.arange(mask.shape[0]), block_rows)
+        for mask in matrices.values()
+    )
+
+
+def _can_gain(mask: Mask, block_rows: int) -> bool:
+    if mask.size == 0 or mask.shape[0] <= block_rows:
+        return False
+    stored = grouping.stored_blocks(mask, np.arange(mask.shape[0]), block_rows)
+    least = int(np.ceil(mask.sum(axis=0) / block_rows).sum())
+    return least < WORTH * stored
