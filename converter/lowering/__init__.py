@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from filigree.converter.errors import Unsupported, UnsupportedModel
 from filigree.converter.frontends.onnx import source_of
-from filigree.converter.lowering.builder import Builder, Refused
+from filigree.converter.lowering.builder import Builder, Refused, free_name
 from filigree.converter.lowering.fuse import fuse
 from filigree.converter.lowering.program import Place, Port, Program, Tensor
 from filigree.converter.lowering.view import View, row_major
@@ -115,7 +115,7 @@ def _add_output(b: Builder, value: ir.Value) -> None:
     shape = dims(value)
     b.node = name
     source = b.view(value)
-    tensor = f"{name}.out" if name in b.tensors else name
+    tensor = free_name(f"{name}.out" if name in b.tensors else name, b.tensors)
     b.tensors[tensor] = Tensor(tensor, shape, 0, math.prod(shape), Place.OUTPUT)
     b.map(c.FIL_MAP_COPY, [source], View(tensor, 0, shape, row_major(shape)))
     b.outputs.append(Port(name, tensor, shape))

@@ -85,7 +85,7 @@ class Builder:
         """A CONST tensor of the array's elements, float32, contiguous."""
         data = finite(name, array)
         shape = data.shape if data.ndim <= c.FIL_MAX_RANK else (data.size,)
-        name = _free(name, self.tensors)
+        name = free_name(name, self.tensors)
         self.tensors[name] = Tensor(name, shape, 0, data.size, Place.CONST, data)
         return View(name, 0, data.shape, row_major(data.shape))
 
@@ -111,7 +111,7 @@ class Builder:
         ``split`` of them count planes. The view has the axes of ``shape``."""
         stored = tuple(shape[a] for a in axes)
         pitch = padded_pitch(math.prod(stored[split:]))
-        name = _free(name, self.tensors)
+        name = free_name(name, self.tensors)
         self.tensors[name] = _within_caps(Tensor(name, stored, split, pitch))
         steps = (*row_major(stored[:split], scale=pitch), *row_major(stored[split:]))
         strides = [0] * len(shape)
@@ -176,7 +176,7 @@ class Builder:
 
     def add_weights(self, layer: str, matrix: F32, bias: F32) -> str:
         """Register a layer's weights and return their key."""
-        key = _free(layer, self.weights)
+        key = free_name(layer, self.weights)
         self.weights[key] = Weights(layer, np.ascontiguousarray(matrix), bias)
         return key
 
@@ -184,7 +184,13 @@ class Builder:
 
     def planar(self, x: View) -> View:
         """``x`` [C, H, W] with contiguous planes that may be read to a whole vector."""
-        return x if self.is_planar(x) else self.copy(x)
+        return x if self.is_planar(x) else self.planes(x)
+
+    def planes(self, x: View) -> View:
+        """A copy of ``x`` [C, H, W], plane by plane."""
+        out = self.storage(f"{x.tensor}.planes", x.shape, split=1, axes=range(3))
+        self.map(c.FIL_MAP_COPY, [x], out)
+        return out
 
     def is_planar(self, x: View) -> bool:
         channels, height, width = x.shape
@@ -219,7 +225,7 @@ def finite(name: str, array: NDArray[np.generic]) -> F32:
     if array.dtype.kind not in "fiub" and not np.issubdtype(array.dtype, np.number):
         raise Refused(f'constant "{name}" is {array.dtype}, not numbers')
     with np.errstate(over="ignore"):
-        data = np.ascontiguousarray(array, np.float32)
+        data = np.asarray(array, np.float32, order="C")
     if not np.isfinite(data).all():
         raise Refused(f'constant "{name}" holds values that are not finite in float32')
     return data
@@ -259,7 +265,7 @@ def _map_params(inner: Sequence[Loop], operands: int) -> MapParams:
     )
 
 
-def _free(name: str, taken: Mapping[str, object]) -> str:
+def free_name(name: str, taken: Mapping[str, object]) -> str:
     """``name``, with a number if it is taken."""
     if name not in taken:
         return name

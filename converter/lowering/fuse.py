@@ -6,7 +6,8 @@ tensor can do its work:
 2. residual: an ADD to a convolution's or fully connected layer's result becomes its residual, if
    the other operand is ready before the layer runs;
 3. redirection: a plain COPY into part of another tensor (concatenation) or into the caller's buffer
-   goes if the writers can write there.
+   goes if the writers can write there: whole planes, or kinds that write no padding. Nothing may
+   fill the target between the writers and the COPY.
 Applied until nothing changes.
 """
 
@@ -120,10 +121,7 @@ class _State:
             return False
         if not self._walks_alike(op, 0):
             return False
-        kinds = {self._op(w).kind for w in self.writers[source.name]}
-        padded = target.place is Place.ARENA and source.pitch == target.pitch
-        flat = source.planes == 1 and kinds <= EXACT
-        if not (padded or flat) or not self._row_is_inside(op, source, target):
+        if not self._fits(op, source, target) or self._is_filled_late(source, target):
             return False
         self._take_over(i, op, source.name, shift=op.out_offset)
         return True
@@ -165,12 +163,24 @@ class _State:
             and (source.pitch, source.planes) == (target.pitch, target.planes)
         )
 
-    def _row_is_inside(self, op: Op, source: Tensor, target: Tensor) -> bool:
-        """The writers' padded rows, moved, still end inside the target."""
-        if target.place is not Place.ARENA:
+    def _fits(self, op: Op, source: Tensor, target: Tensor) -> bool:
+        """What the writers of ``source`` write, padding included, lies in ``target`` as it did,
+        over nothing that others write."""
+        is_exact = all(self._op(w).kind in EXACT for w in self.writers[source.name])
+        if source.planes == 1 and is_exact:
             return True
-        last = op.out_offset + source.planes * source.pitch
-        return source.planes == 1 or last <= target.planes * target.pitch
+        if target.place is not Place.ARENA or source.pitch != target.pitch:
+            return False
+        starts_plane = op.out_offset % target.pitch == 0
+        return is_exact or (starts_plane and source.positions == target.positions)
+
+    def _is_filled_late(self, source: Tensor, target: Tensor) -> bool:
+        """A FILL of ``target`` comes after a writer of ``source``, and would undo its work."""
+        first = min(self.writers[source.name])
+        late = [w for w in self.writers[target.name] if w > first]
+        return any(
+            self._op(w).kind == c.FIL_OP_MAP and self._op(w).fn == c.FIL_MAP_FILL for w in late
+        )
 
     def _take_over(
         self, i: int, op: Op, source: str, *, act: Activation | None = None, shift: int = 0

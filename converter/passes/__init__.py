@@ -3,7 +3,8 @@ changes the model in place and says whether it did.
 
 What holds after all of them, and what ``lowering`` relies on:
 1. every dim of every value is a positive number within the format's caps;
-2. no node has constants alone as inputs; every constant is an initializer;
+2. no node has constants alone as inputs, unless folding it would unpack a small file to a large
+   model; every constant is an initializer;
 3. a node's operator is in ``lowering.supported_ops`` or is one of the three internal forms:
    Swish with attribute ``alpha`` at any opset, MatMul with a third input (bias), Conv and Gemm
    with a bias of any constant shape [rows].
@@ -21,6 +22,7 @@ from filigree.converter.passes import (
     bind_shapes,
     cut_outputs,
     dequantize,
+    drop_identity,
     fold_affine,
     fold_constants,
     fold_pad,
@@ -51,7 +53,7 @@ def run(
         _lift_constants(model)
     supported.apply(model)
     infer_shapes.apply(model)
-    common.IdentityEliminationPass()(model)
+    drop_identity.apply(model)
     fold_pad.apply(model)
     activations.apply(model)
     fold_affine.apply(model)

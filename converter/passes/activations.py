@@ -4,7 +4,7 @@
 2. x * Clip(x + 3, 0, 6) / 6, divided first or last     -> HardSwish(x)
 3. x * HardSigmoid(x) with alpha 1/6, beta 1/2          -> HardSwish(x)
 4. x * Sigmoid(x)                                       -> Swish(x)
-Every value in between has one reader.
+Every value in between has one reader, and no constant adds axes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 
 import onnx_ir as ir
 
-from filigree.converter.passes.graph import bypass, scalar, sole_user
+from filigree.converter.passes.graph import bypass, dims, scalar, sole_user
 
 SIXTH = 1 / 6
 
@@ -31,7 +31,7 @@ def apply(model: ir.Model) -> bool:
 def _hard_sigmoid(node: ir.Node) -> bool:
     clip = _over_six(node)
     x = _clipped_plus_three(clip)
-    if x is None:
+    if x is None or dims(x) != dims(node.outputs[0]):
         return False
     _replace(node, "HardSigmoid", x, alpha=SIXTH, beta=0.5)
     return True
@@ -65,7 +65,7 @@ def _divided_last(node: ir.Node) -> bool:
         clip = gate.producer() if gate is not None else None
         if clip is not None and sole_user(clip.outputs[0]) is product:
             found = _clipped_plus_three(clip)
-            if found is not None and found is x:
+            if found is not None and found is x and dims(x) == dims(node.outputs[0]):
                 _replace(node, "HardSwish", found)
                 return True
     return False

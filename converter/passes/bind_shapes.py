@@ -1,8 +1,9 @@
 """Give every input a static shape.
 
-1. A shape that the user gives for an input must have its rank and agree with its known dims.
+1. A shape that the user gives for an input must have its rank and agree with its known dims; its
+   dims and the batch are positive and within the format's caps.
 2. A symbol bound by one input's shape is bound in all; two values for one symbol are refused.
-3. An open first axis becomes the batch.
+3. An open first axis becomes the batch, and its symbol is bound in all.
 4. Anything still open is refused; all problems at once.
 5. Shapes recorded for other values are forgotten: inference makes them again.
 """
@@ -15,19 +16,24 @@ import onnx_ir as ir
 
 from filigree.converter.errors import UsageError
 from filigree.converter.frontends.onnx import source_of
+from filigree.native import enums as c
 
 
 def apply(model: ir.Model, *, batch: int, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     """Bind every input's shape. Raises UsageError."""
     inputs = {v.name or "": v for v in model.graph.inputs}
     problems = [f'no input "{name}" (inputs: {_listed(inputs)})' for name in shapes.keys() - inputs]
+    if not 1 <= batch <= c.FIL_MAX_DIM:
+        problems.append(f"a batch of {batch}; 1 to {c.FIL_MAX_DIM} are possible")
     bound: dict[str, int] = {}
     for name, shape in shapes.items():
         if name in inputs:
             problems += _bind(inputs[name], shape, bound)
-    for name, value in inputs.items():
-        if name not in shapes:
-            problems += _complete(value, batch, bound)
+    rest = [value for name, value in inputs.items() if name not in shapes]
+    for value in rest:
+        _bind_batch(value, batch, bound)
+    for value in rest:
+        problems += _complete(value, batch, bound)
     if problems:
         raise UsageError(
             f"the input shapes of {source_of(model)} are not settled",
@@ -44,6 +50,9 @@ def _bind(value: ir.Value, shape: tuple[int, ...], bound: dict[str, int]) -> lis
     known = value.shape
     if known is not None and len(known) != len(shape):
         return [f'input "{value.name}" has {len(known)} dims, the shape given {len(shape)}']
+    if any(not 1 <= n <= c.FIL_MAX_DIM for n in shape):
+        what = f"the shape given {list(shape)}, dims must be 1 to {c.FIL_MAX_DIM}"
+        return [f'input "{value.name}": {what}']
     problems = []
     for old, new in zip(known or [], shape, strict=False):
         symbol = old if isinstance(old, int) else old.value
@@ -53,6 +62,13 @@ def _bind(value: ir.Value, shape: tuple[int, ...], bound: dict[str, int]) -> lis
             problems.append(f'"{symbol}" of input "{value.name}" is {bound[symbol]} and {new}')
     value.shape = ir.Shape(shape)
     return problems
+
+
+def _bind_batch(value: ir.Value, batch: int, bound: dict[str, int]) -> None:
+    first = value.shape[0] if value.shape else None
+    symbol = first.value if isinstance(first, ir.SymbolicDim) else None
+    if symbol is not None:
+        bound.setdefault(symbol, batch)
 
 
 def _complete(value: ir.Value, batch: int, bound: Mapping[str, int]) -> list[str]:

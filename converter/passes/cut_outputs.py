@@ -1,7 +1,8 @@
 """Cut the model at the values that the user names.
 
 1. A name is a value's, or else a node's (its first output).
-2. All names that the model does not have are refused at once.
+2. A value named twice is one output.
+3. All names that the model does not have are refused at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ def apply(model: ir.Model, outputs: Sequence[str]) -> bool:
     """Make ``outputs`` the outputs of ``model``; none: leave them. Raises UsageError."""
     if not outputs:
         return False
-    values: dict[str, ir.Value] = {n.name: n.outputs[0] for n in model.graph if n.name}
+    values: dict[str, ir.Value] = {
+        n.name: n.outputs[0] for n in model.graph if n.name and n.outputs
+    }
     values |= {v.name: v for n in model.graph for v in n.outputs if v.name}
     unknown = [name for name in outputs if name not in values]
     if unknown:
@@ -28,5 +31,5 @@ def apply(model: ir.Model, outputs: Sequence[str]) -> bool:
             hint=f"filigree inspect {source_of(model)}",
         )
     model.graph.outputs.clear()
-    model.graph.outputs.extend(values[name] for name in dict.fromkeys(outputs))
+    model.graph.outputs.extend({id(values[name]): values[name] for name in outputs}.values())
     return True

@@ -25,11 +25,12 @@ def apply(model: ir.Model) -> bool:
     for node in list(model.graph):
         if node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
             continue
-        arrays = [constant(value) for value in node.inputs]
-        if arrays[0] is None or arrays[1] is None or arrays[-1] is None:
+        given = [value for value in node.inputs if value is not None]
+        arrays = [array for array in map(constant, given) if array is not None]
+        if len(arrays) != len(given) or not 2 <= len(arrays) <= 3:
             continue
         try:
-            values = _dequantized(node, arrays[0], arrays[1], arrays[2] if arrays[2:] else None)
+            values = _dequantized(node, *arrays)
         except ValueError as error:
             problems.append(f'node "{node.name}" (DequantizeLinear): {error}')
             continue
@@ -41,7 +42,7 @@ def apply(model: ir.Model) -> bool:
 
 
 def _dequantized(
-    node: ir.Node, q: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None
+    node: ir.Node, q: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     axis = node.attributes.get_int("axis", 1)
     block = node.attributes.get_int("block_size", 0)
@@ -58,11 +59,11 @@ def _aligned(q: NDArray[Any], per: NDArray[Any], axis: int, block: int) -> NDArr
     if not -q.ndim <= axis < q.ndim:
         raise ValueError(f"axis {axis} of a tensor of rank {q.ndim}")
     if block:
-        repeated = np.repeat(per, block, axis=axis)
-        cut = tuple(slice(0, n) for n in q.shape)
-        if per.ndim != q.ndim or repeated[cut].shape != q.shape:
+        blocks = list(q.shape)
+        blocks[axis] = -(-blocks[axis] // block)
+        if list(per.shape) != blocks or block < 1:
             raise ValueError(f"blocks of {block}: {list(per.shape)} scales, {list(q.shape)} values")
-        return repeated[cut]
+        return np.take(per, np.arange(q.shape[axis]) // block, axis=axis)
     if per.shape != (q.shape[axis],):
         raise ValueError(f"{list(per.shape)} scales along axis {axis} of {list(q.shape)}")
     return per.reshape([-1 if a == axis % q.ndim else 1 for a in range(q.ndim)])

@@ -64,6 +64,8 @@ def _axis(layer: ir.Node) -> int:
 
 
 def _affine(node: ir.Node, x: ir.Value, axis: int) -> _Affine | None:
+    if len(dims(x)) < 2:
+        return None
     rows = dims(x)[axis]
     if node.op_type == "BatchNormalization":
         return _batch_norm(node, x, axis)
@@ -119,6 +121,8 @@ def _fold(model: ir.Model, layer: ir.Node, by: _Affine) -> bool:
     if weight is None or bias is None or layer.attributes.get_float("alpha", 1.0) != 1.0:
         return False
     axis = _row_axis(layer, weight)
+    if layer.op_type == "MatMul" and weight.ndim != 2:
+        return False
     if weight.ndim < 2 or weight.shape[axis] != by.scale.size:
         return False
     scale = by.scale.reshape([-1 if i == axis % weight.ndim else 1 for i in range(weight.ndim)])

@@ -22,9 +22,10 @@ def apply(model: ir.Model) -> bool:
         if node.outputs[0].is_graph_output() or not all(_takes(r, node) for r in readers):
             continue
         for reader in readers:
-            old = reader.attributes.get_ints("pads", [0] * len(pads))
+            old = _own_pads(reader, len(pads))
             both = [a + b for a, b in zip(old, pads, strict=True)]
             reader.attributes["pads"] = ir.AttrInt64s("pads", both)
+            reader.attributes.pop("auto_pad", None)
         bypass(node, node.inputs[0])
         changed = True
     return changed
@@ -54,6 +55,12 @@ def _spatial_pads(node: ir.Node) -> list[int] | None:
     if value != 0 or min(pads) < 0 or any(pads[:2]) or any(pads[half : half + 2]):
         return None
     return pads[2:half] + pads[half + 2 :]
+
+
+def _own_pads(reader: ir.Node, count: int) -> list[int]:
+    none = [0] * count
+    is_valid = reader.attributes.get_string("auto_pad", "NOTSET") == "VALID"
+    return none if is_valid else list(reader.attributes.get_ints("pads", none))
 
 
 def _takes(reader: ir.Node, pad: ir.Node) -> bool:

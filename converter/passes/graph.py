@@ -8,6 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+NAMES = "filigree.names"
+
 
 def constant(value: ir.Value | None) -> NDArray[Any] | None:
     """The value's array, if it is known before the model runs."""
@@ -40,9 +42,10 @@ def dims(value: ir.Value) -> tuple[int, ...]:
 
 def initializer(model: ir.Model, near: ir.Value, array: NDArray[Any]) -> ir.Value:
     """A new constant of the model; its name is made from that of ``near``."""
-    taken = model.graph.initializers
+    taken = _names(model)
     stem = near.name or "constant"
     name = next(n for n in (f"{stem}.{i}" for i in range(len(taken) + 1)) if n not in taken)
+    taken.add(name)
     tensor = ir.tensor(array, name=name)
     value = ir.Value(
         name=name,
@@ -52,6 +55,22 @@ def initializer(model: ir.Model, near: ir.Value, array: NDArray[Any]) -> ir.Valu
     )
     model.graph.register_initializer(value)
     return value
+
+
+def forget_names(model: ir.Model) -> None:
+    """To be called by a pass that names values by rules of its own."""
+    model.meta.pop(NAMES, None)
+
+
+def _names(model: ir.Model) -> set[str]:
+    """Names of every value, looked up once and then kept."""
+    if NAMES not in model.meta:
+        graph = model.graph
+        made = (value for node in graph for value in node.outputs)
+        found = {value.name or "" for value in (*graph.inputs, *made)}
+        model.meta[NAMES] = found | graph.initializers.keys()
+    names: set[str] = model.meta[NAMES]
+    return names
 
 
 def bypass(node: ir.Node, by: ir.Value) -> None:

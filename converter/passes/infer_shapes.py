@@ -3,6 +3,8 @@
 1. A node whose inputs contradict its operator's rules is refused, with the rule's words.
 2. Every shape must be static, positive and within the format's caps.
 3. What follows a refused node is not judged.
+4. Pools with ceil_mode have no windows that start in the padding: ONNX says so from opset 22 on,
+   runtimes did so before.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from filigree.converter.errors import BadFile
 from filigree.converter.frontends.onnx import source_of
 from filigree.native import enums as c
 
+POOLS = ("MaxPool", "AveragePool")
+POOLS_SETTLED = 22  # the opset whose inference for pools says what runtimes do
 MOST_DATA = 4096  # elements of a constant that inference may look at: shapes, axes, pads
 
 
@@ -37,6 +41,8 @@ def apply(model: ir.Model) -> bool:
 
 def _infer(model: ir.Model, node: ir.Node) -> str | None:
     version = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 1))
+    if node.op_type in POOLS and node.attributes.get_int("ceil_mode", 0):
+        version = max(version, POOLS_SETTLED)
     schema = onnx.defs.get_schema(node.op_type, version, "")
     given = {v.name: v for v in node.inputs if v is not None and v.name is not None}
     types = {name: _type_proto(value) for name, value in given.items()}

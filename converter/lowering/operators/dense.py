@@ -130,7 +130,7 @@ def _times(b: Builder, name: str, x: View, factor: float) -> View:
     if factor == 1.0:
         return x
     out = b.allocate(f"{name}.scaled", x.shape, like=x)
-    b.map(c.FIL_MAP_MUL, [x, b.constant(name, np.full(1, factor, np.float32))], out)
+    b.map(c.FIL_MAP_MUL, [x, b.constant(name, np.full((), factor, np.float32))], out)
     return out
 
 

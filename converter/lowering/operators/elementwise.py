@@ -73,7 +73,7 @@ def swish(b: Builder, node: ir.Node) -> None:
         _activate(b, node, Activation(c.FIL_ACT_SILU))
         return
     x = b.view(node.inputs[0])
-    factor = b.constant(f"{node.outputs[0].name}.alpha", np.full(1, alpha, np.float32))
+    factor = b.constant(f"{node.outputs[0].name}.alpha", np.full((), alpha, np.float32))
     gate = b.allocate(f"{node.outputs[0].name}.gate", x.shape, like=x)
     b.map(c.FIL_MAP_MUL, [x, factor], gate, act=Activation(c.FIL_ACT_SIGMOID))
     _combine(b, node, c.FIL_MAP_MUL, [x, gate])
@@ -90,7 +90,7 @@ def prelu(b: Builder, node: ir.Node) -> None:
 
 @operator("Reciprocal")
 def reciprocal(b: Builder, node: ir.Node) -> None:
-    one = b.constant("one", np.ones(1, np.float32))
+    one = b.constant("one", np.ones((), np.float32))
     _combine(b, node, c.FIL_MAP_DIV, [one, b.view(node.inputs[0])])
 
 
@@ -141,7 +141,7 @@ def batch_normalization(b: Builder, node: ir.Node) -> None:
 
 
 def _activate(b: Builder, node: ir.Node, act: Activation) -> None:
-    x = b.view(node.inputs[0])
+    x = b.view(node.inputs[0]).broadcast(dims(node.outputs[0]))  # a bound or slope may add axes
     out = b.new(node.outputs[0], like=x)
     b.map(c.FIL_MAP_COPY, [x], out, act=act)
     b.values[node.outputs[0].name or ""] = out

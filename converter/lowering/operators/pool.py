@@ -42,13 +42,7 @@ def _pool(b: Builder, node: ir.Node, mode: int) -> None:
 def _own_planes(b: Builder, image: View) -> View:
     """Planes that are the tensor's pitch apart, as POOL wants them."""
     apart = image.shape[0] == 1 or image.strides[0] == b.tensors[image.tensor].pitch
-    return image if apart and b.is_planar(image) else _copied(b, image)
-
-
-def _copied(b: Builder, image: View) -> View:
-    out = b.storage(f"{image.tensor}.planes", image.shape, split=1, axes=range(3))
-    b.map(c.FIL_MAP_COPY, [image], out)
-    return out
+    return image if apart and b.is_planar(image) else b.planes(image)
 
 
 def _params(w: Window, image: View, mode: int) -> PoolParams:

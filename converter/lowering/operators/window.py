@@ -63,6 +63,7 @@ def window_of(node: ir.Node, x: View, kernel: tuple[int, ...]) -> Window:
         raise Refused(f"kernel_shape {list(given)}, weights {list(kernel)}")
     stride = _ints(node, "strides", spatial, default=1)
     dilation = _ints(node, "dilations", spatial, default=1)
+    dilation = tuple(d if k > 1 else 1 for d, k in zip(dilation, kernel, strict=True))
     begin, end = _pads(node, size, out, kernel, stride, dilation)
     for axis in range(spatial):
         reach = dilation[axis] * (kernel[axis] - 1) + 1
