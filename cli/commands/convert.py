@@ -44,6 +44,7 @@ class Flags:
     size: tuple[int, ...] | None
     outputs: tuple[str, ...]
     external_data: bool
+    no_rearrange: bool
 
 
 @register("convert", "Turn a model into a packed model.")
@@ -90,6 +91,7 @@ class Flags:
 @scale_option
 @click.option("--size", type=dims, metavar="HxW", help="Height x width images are resized to.")
 @external_data_option
+@click.option("--no-rearrange", is_flag=True, help="Leave channels in their order.")
 @click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
 @click.option(
     "--ram",
@@ -163,6 +165,7 @@ def _options(flags: Flags) -> ConvertOptions:
         size=flags.size,
         outputs=flags.outputs,
         external_data=flags.external_data,
+        rearrange=not flags.no_rearrange,
     )
 
 
@@ -206,6 +209,13 @@ def _show(model: Path, out: Path, converted: Converted) -> None:
         console.line(f'arena {size(plan.arena_bytes)}, peak at "{peak(converted.program).node}"')
     found = layers(converted.program.meta)
     console.line(summary(found))
+    arranged = converted.report.rearranged
+    if arranged:
+        console.line(
+            f"{plural(len(arranged['orders']), 'group')} of channels reordered: "
+            f"{arranged['blocks_before']:,} -> {arranged['blocks_after']:,} stored blocks of "
+            f"{arranged['block_rows']}x1"
+        )
     if found:
         console.line()
         console.table(HEADER, [row(layer) for layer in found])

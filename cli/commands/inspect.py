@@ -15,6 +15,7 @@ from filigree.cli.options import external_data_option, json_option, register
 @click.option("--ops", is_flag=True, help="Operators: how many, and whether they are supported.")
 @click.option("--memory", is_flag=True, help="What is live when; the peak and what makes it.")
 @click.option("--layers", is_flag=True, help="Weights: shape, sparsity; pattern if packed.")
+@click.option("--axes", is_flag=True, help="Channels that move together, and what pins others.")
 @click.option("--meta", is_flag=True, help="The metadata as it is stored.")
 @external_data_option
 @json_option

@@ -27,11 +27,12 @@ class Parts:
     ops: bool = False
     memory: bool = False
     layers: bool = False
+    axes: bool = False
     meta: bool = False
 
     @property
     def short(self) -> bool:
-        return not (self.ops or self.memory or self.layers or self.meta)
+        return not (self.ops or self.memory or self.layers or self.axes or self.meta)
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,9 @@ def _onnx(path: Path, parts: Parts, progress: Report, *, external_data: bool) ->
         found.append(_onnx_ops(model.graph, tried))
     if parts.short or parts.layers:
         found.append(_onnx_weights(model.graph))
+    if parts.axes:
+        progress("finding channel axes", 0.7)
+        found.append(_axes(path, external_data=external_data))
     if program is not None and (parts.short or parts.memory):
         found.append(_peak(program))
         if parts.memory:
@@ -284,6 +288,38 @@ def _onnx_ops(graph: ir.Graph, tried: _Tried) -> Part:
             }
         )
     return Part("ops", data, tried.open, ("operator", "uses", "state"), rows)
+
+
+def _axes(path: Path, *, external_data: bool) -> Part:
+    from filigree.converter import passes
+    from filigree.converter.frontends import onnx
+    from filigree.converter.sparsity import axes
+
+    model = passes.run(onnx.load(path, external_data=external_data))
+    found = axes.find(model)
+    rows, data = [], []
+    for variable in sorted(found.variables, key=lambda v: (v.pinned is not None, v.through)):
+        made = [use.node for use in variable.producers]
+        read = [use.node for use in variable.consumers]
+        if not made and not read:
+            continue  # no weights know it
+        state = "free" if variable.pinned is None else f"pinned: {variable.pinned}"
+        if variable.pinned is None and not made:
+            state = "free, but made by no layer"
+        rows.append((variable.name, str(variable.size), ", ".join(made), ", ".join(read), state))
+        data.append(
+            {
+                "variable": variable.name,
+                "channels": variable.size,
+                "producers": made,
+                "consumers": read,
+                "values": list(variable.through),
+                "pinned": variable.pinned,
+            }
+        )
+    lines = [f"{len(found.free)} variables whose channels may be reordered"]
+    columns = ("variable", "channels", "made by", "read by", "state")
+    return Part("axes", data, lines, columns, rows)
 
 
 def _onnx_weights(graph: ir.Graph) -> Part:
