@@ -35,14 +35,20 @@ class Layer:
     def cols(self) -> int:
         return int(self.matrix.shape[1])
 
+    def gram_for(self, method: str) -> F64:
+        """``gram``. Raises ValueError naming the layer and the ``method`` if there is none."""
+        if self.gram is None:
+            raise ValueError(f'layer "{self.name}": {method} needs calibration data (no gram)')
+        return self.gram
+
 
 @dataclass(frozen=True)
 class Goal:
     """What of a layer is to stay: ``keep`` blocks of ``block_rows`` neighbouring rows x 1 column.
 
     ``n_of_m`` (n, m): at most n blocks present among every m neighbouring columns of a group
-    (columns m*i .. m*i+m-1); then ``keep`` may not be reached. The last group of rows may be shorter
-    than ``block_rows``.
+    (columns m*i .. m*i+m-1); then ``keep`` may not be reached. The last group of rows may be
+    shorter than ``block_rows``.
     """
 
     block_rows: int
@@ -60,6 +66,11 @@ def block_sums(values: F64, block_rows: int) -> F64:
     return np.add.reduceat(values, starts, axis=0)
 
 
+def blocks_of(mask: Mask, block_rows: int) -> Mask:
+    """A mask of weights [rows, cols] as one of blocks [groups, cols]: any weight makes a block."""
+    return np.logical_or.reduceat(mask, np.arange(0, mask.shape[0], block_rows), axis=0)
+
+
 def spread(blocks: Mask, *, block_rows: int, rows: int) -> Mask:
     """A mask of blocks [groups, cols] as one of weights [rows, cols]."""
     return np.repeat(blocks, block_rows, axis=0)[:rows]
@@ -74,9 +85,12 @@ def keep_best(scores: F64, goal: Goal) -> Mask:
     if goal.n_of_m is not None:
         allowed = _best_n_of_m(scores, *goal.n_of_m)
     ranked = np.where(allowed, scores, -np.inf).reshape(-1)
-    order = np.argsort(-ranked, kind="stable")[: min(goal.keep, int(allowed.sum()))]
-    mask = np.zeros(scores.size, bool)
-    mask[order] = True
+    count = min(goal.keep, int(allowed.sum()))
+    if count == 0:
+        return np.zeros(scores.shape, bool)
+    least = np.partition(ranked, ranked.size - count)[ranked.size - count]
+    mask: Mask = ranked > least
+    mask[np.flatnonzero(ranked == least)[: count - int(mask.sum())]] = True
     return mask.reshape(scores.shape)
 
 
