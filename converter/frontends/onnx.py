@@ -4,6 +4,8 @@
 2. ``proto_check`` finds nothing wrong with its structure; no tensor is read before that.
 3. Weights in other files are read only if asked for, and only from plain files beside the model.
 4. Every node gets a name: its own, or its operator and number.
+5. Inputs and constants say themselves what type and shape they have; what the file records for
+   other values, or for those a second time, is not read.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def load(path: Path, *, external_data: bool = False) -> ir.Model:
         raise UnsupportedModel.of(path.name, problems)
     _read_external(proto, path, allowed=external_data)
     _name_nodes(proto)
+    _settle_types(proto.graph)
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:  # onnx_ir raises what its parser happens to hit
@@ -83,7 +86,21 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
     for i, node in enumerate(proto.graph.node):
         if not node.name:
             name = f"{node.op_type}_{i}"
-            node.name = f"{name}_" if name in taken else name
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+
+
+def _settle_types(graph: onnx.GraphProto) -> None:
+    known = {value.name: value.type for value in graph.input}
+    for tensor in graph.initializer:
+        known[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        kind = known.get(value.name, onnx.TypeProto())
+        if kind is not value.type:
+            value.type.CopyFrom(kind)
 
 
 def _read_external(proto: onnx.ModelProto, path: Path, *, allowed: bool) -> None:

@@ -42,6 +42,7 @@ def lower(model: ir.Model, *, name: str, input_layout: str | None = None) -> Pro
 
     builder = Builder()
     problems = [p for v in model.graph.inputs for p in _input_problems(v)]
+    problems += [p for v in model.graph.outputs for p in _output_problems(v)]
     if problems:
         raise UnsupportedModel.of(source_of(model), problems)
     for value in model.graph.inputs:
@@ -74,6 +75,13 @@ def _input_problems(value: ir.Value) -> list[Unsupported]:
     if any(n > c.FIL_MAX_DIM for n in shape) or math.prod(shape) > c.FIL_MAX_ELEMENTS:
         return [Unsupported("input", name, f"{list(shape)} is over the packed model's caps")]
     return []
+
+
+def _output_problems(value: ir.Value) -> list[Unsupported]:
+    if value.producer() is not None or value.dtype == ir.DataType.FLOAT:
+        return []  # what nodes make is judged with them
+    kind = str(value.dtype).lower()
+    return [Unsupported("output", value.name or "", f"is {kind}; only float32 is supported")]
 
 
 def _add_input(b: Builder, value: ir.Value, layout: str | None) -> None:

@@ -41,7 +41,7 @@ def apply(model: ir.Model) -> bool:
 
 def _infer(model: ir.Model, node: ir.Node) -> str | None:
     version = model.graph.opset_imports.get("", model.graph.opset_imports.get("ai.onnx", 1))
-    if node.op_type in POOLS and node.attributes.get_int("ceil_mode", 0):
+    if node.op_type in POOLS and node.attributes.get_int("ceil_mode", 0) != 0:
         version = max(version, POOLS_SETTLED)
     schema = onnx.defs.get_schema(node.op_type, version, "")
     given = {v.name: v for v in node.inputs if v is not None and v.name is not None}

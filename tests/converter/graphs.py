@@ -112,7 +112,7 @@ class _Maker:
             for s in found.values()
         ):
             return []
-        if len(found) < outputs or not _window_is_inside(node, self):
+        if len(found) < outputs or not _window_is_inside(node, self.shapes | found, self.constants):
             return []
         self.nodes.append(node)
         self.shapes |= found
@@ -124,8 +124,7 @@ class _Maker:
         return found[0] if found else None
 
     def _infer(self, node: onnx.NodeProto) -> dict[str, Shape]:
-        ceil = helper.get_node_attr_value(node, "ceil_mode") if _has(node, "ceil_mode") else 0
-        schema = onnx.defs.get_schema(node.op_type, 22 if ceil else self.opset, "")
+        schema = onnx.defs.get_schema(node.op_type, self.opset, "")
         types = {
             n: helper.make_tensor_type_proto(TensorProto.FLOAT, self.shapes[n])
             for n in node.input
@@ -172,25 +171,28 @@ class _Maker:
         return Graph(seed, model, {n: a.astype(np.float32) for n, a in arrays.items()})
 
 
-def _window_is_inside(node: onnx.NodeProto, m: _Maker) -> bool:
+def _window_is_inside(
+    node: onnx.NodeProto, shapes: dict[str, Shape], constants: dict[str, NDArray[Any]]
+) -> bool:
     """Window and padding make sense to ONNX Runtime, which asks for more than ONNX."""
     if node.op_type not in ("Conv", "MaxPool", "AveragePool"):
         return True
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    size = m.shapes[node.input[0]][2:]
-    kernel = given.get("kernel_shape") or m.constants[node.input[1]].shape[2:]
+    size, out = shapes[node.input[0]][2:], shapes[node.output[0]][2:]
+    kernel = given.get("kernel_shape") or constants[node.input[1]].shape[2:]
     if given.get("auto_pad", b"").startswith(b"SAME"):
-        strides = given.get("strides", kernel)
+        strides = given.get("strides", [1] * len(size))
         return node.op_type == "Conv" or all(s <= k for s, k in zip(strides, kernel, strict=True))
     pads = given.get("pads", [0] * (2 * len(size)))
     dilations = given.get("dilations", [1] * len(size))
     reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
     begin, end = pads[: len(size)], pads[len(size) :]
+    if given.get("ceil_mode"):  # before opset 22 ONNX counts windows that start in the padding
+        strides = given.get("strides", [1] * len(size))
+        last = [(n - 1) * s for n, s in zip(out, strides, strict=True)]
+        if any(at >= n + a for at, n, a in zip(last, size, begin, strict=True)):
+            return False
     return all(r <= n + a + b for r, n, a, b in zip(reach, size, begin, end, strict=True))
-
-
-def _has(node: onnx.NodeProto, name: str) -> bool:
-    return any(a.name == name for a in node.attribute)
 
 
 def _moves(node: onnx.NodeProto) -> bool:
@@ -406,7 +408,9 @@ def _pool(m: _Maker) -> None:
     attributes.pop("dilations", None)
     kernel = [m.draw.choice((1, 2, 3)) for _ in range(spatial)]
     if "pads" in attributes:  # ONNX wants pads smaller than the kernel
-        attributes["pads"] = [min(p, k - 1) for p, k in zip(attributes["pads"], kernel * 2, strict=True)]
+        attributes["pads"] = [
+            min(p, k - 1) for p, k in zip(attributes["pads"], kernel * 2, strict=True)
+        ]
     if "auto_pad" not in attributes:
         attributes["ceil_mode"] = m.draw.choice((0, 1))
     if op == "AveragePool":

@@ -119,9 +119,9 @@ def test_a_small_file_stays_small(build, tmp_path: Path) -> None:  # type: ignor
     path = tmp_path / "bomb.onnx"
     onnx.save(build(), path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(FiligreeError):
         convert(path)
-    assert time.perf_counter() - start < MOST_SECONDS
+    assert time.process_time() - start < MOST_SECONDS
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert grown < MOST_BYTES
