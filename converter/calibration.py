@@ -239,7 +239,7 @@ def _taps(node: ir.Node, x: F32, kernel: tuple[int, ...], taken: int) -> F32:
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, tuple(range(2, 2 + spatial)))
     whole = [slice(None)] * 2
     steps = [slice(None, None, step) for step in (*strides, *dilations)]
-    taps = windows[tuple([*whole, *steps])]
+    taps = windows[(*whole, *steps)]
     n, channels, *rest = taps.shape
     positions = int(np.prod(rest[:spatial]))
     groups = channels // taken

@@ -91,13 +91,15 @@ class MemoryReport:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole conversion; ``costs`` says which cost table chose, and where it is from."""
+    """The whole conversion; ``costs`` says which cost table chose, and where it is from;
+    ``rearranged``: what ``sparsity.rearrange`` did, if anything."""
 
     name: str
     target: str
     costs: str
     layers: tuple[LayerReport, ...]
     memory: MemoryReport
+    rearranged: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

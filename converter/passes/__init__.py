@@ -37,8 +37,10 @@ def run(
     batch: int = 1,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     outputs: Sequence[str] = (),
+    portable: bool = False,
 ) -> ir.Model:
-    """``model``, simplified in place and returned.
+    """``model``, simplified in place and returned; ``portable``: without the internal forms, still
+    ONNX.
 
     Raises UsageError for shapes or outputs that do not fit the model, BadFile for one that
     contradicts itself, UnsupportedModel with every operator that is not supported.
@@ -55,8 +57,9 @@ def run(
     infer_shapes.apply(model)
     drop_identity.apply(model)
     fold_pad.apply(model)
-    activations.apply(model)
-    fold_affine.apply(model)
+    if not portable:
+        activations.apply(model)
+    fold_affine.apply(model, layers=fold_affine.ONNX_LAYERS if portable else fold_affine.LAYERS)
     common.RemoveUnusedNodesPass()(model)
     return model
 

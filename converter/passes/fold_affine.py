@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from filigree.converter.passes.graph import bypass, constant, dims, initializer
 
 F64 = NDArray[np.float64]
-LAYERS = ("Conv", "Gemm", "MatMul")
+ONNX_LAYERS = ("Conv", "Gemm")
+LAYERS = (*ONNX_LAYERS, "MatMul")  # a MatMul with a bias is not ONNX any more
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,14 @@ class _Affine:
     shift: F64
 
 
-def apply(model: ir.Model) -> bool:
-    """Fold until nothing is left to fold."""
+def apply(model: ir.Model, *, layers: Sequence[str] = LAYERS) -> bool:
+    """Fold into layers of these kinds until nothing is left to fold."""
     changed = False
     for node in list(model.graph):
         if node.graph is None:
             continue
         layer, value = _layer_before(node)
-        if layer is None or value is None:
+        if layer is None or value is None or layer.op_type not in layers:
             continue
         affine = _affine(node, value, _axis(layer))
         if affine is not None and _fold(model, layer, affine):

@@ -5,8 +5,8 @@
   (Erdos-Renyi-Kernel: Mocanu et al. 2018, Evci et al. 2020);
 - global: one threshold over all layers, on block scores divided by what is left of the layer from
   that score on (LAMP: Lee et al. 2021), so that no layer is emptied;
-- sensitivity: the least total error, each layer's error at a few sparsities being known, by bisecting
-  the price of a unit of cost (Lagrangian relaxation; exact on the convex hull).
+- sensitivity: the least total error, each layer's error at a few sparsities being known, by
+  bisecting the price of a unit of cost (Lagrangian relaxation; exact on the convex hull).
 """
 
 from __future__ import annotations

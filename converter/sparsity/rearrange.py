@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from filigree.converter.sparsity import axes as channel_axes
 from filigree.converter.sparsity import grouping
-from filigree.converter.sparsity.axes import Axes, Variable
+from filigree.converter.sparsity.axes import Variable
 from filigree.converter.sparsity.axes.atoms import Ints
 from filigree.converter.sparsity.layer import F64, Mask
 
@@ -33,7 +33,6 @@ class Rearranged:
     """What was done: ``orders`` by variable name (new channel i was ``order[i]``), and the stored
     blocks of ``block_rows`` x 1 of all sparse layers before and after."""
 
-    axes: Axes
     orders: Mapping[str, Ints]
     block_rows: int
     blocks_before: int
@@ -63,12 +62,14 @@ def lossless(
 
     The same model and ``effort`` give the same order. See ``grouping.lossless``.
     """
-    found = channel_axes.find(model)
     matrices = sparse_matrices(model)
+    before = _stored(matrices, block_rows)
+    if not any(_can_gain(mask, block_rows) for mask in matrices.values()):
+        return Rearranged({}, block_rows, before, before)
+    found = channel_axes.find(model)
     masks = {v.name: stacked(v, matrices) for v in found.free if v.size <= 0xFFFF}
     todo = {name: mask for name, mask in masks.items() if _can_gain(mask, block_rows)}
     orders = {}
-    before = _stored(matrices, block_rows)
     for i, (name, mask) in enumerate(todo.items()):
         if progress is not None:
             progress("rearranging", i / len(todo))
@@ -77,7 +78,7 @@ def lossless(
             orders[name] = order
     channel_axes.permute(model, found, orders)
     after = _stored(sparse_matrices(model), block_rows)
-    return Rearranged(found, orders, block_rows, before, after)
+    return Rearranged(orders, block_rows, before, after)
 
 
 def lossy(
@@ -105,7 +106,7 @@ def lossy(
         if not np.array_equal(order, np.arange(order.size)):
             orders[variable.name] = order
     channel_axes.permute(model, found, orders)
-    return Rearranged(found, orders, block_rows, 0, 0)
+    return Rearranged(orders, block_rows, 0, 0)
 
 
 def sparse_matrices(model: ir.Model) -> dict[str, Mask]:

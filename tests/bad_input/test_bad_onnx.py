@@ -307,10 +307,10 @@ def test_bad_file(case: Bad, tmp_path: Path) -> None:
     path = folder / "model.onnx"
     case.build(path)
     before = sorted(tmp_path.rglob("*"))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(case.error) as raised:
         convert(path, options=ConvertOptions(external_data=True))
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert case.mentions in str(raised.value)
     assert sorted(tmp_path.rglob("*")) == before
 

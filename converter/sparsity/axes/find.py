@@ -79,9 +79,10 @@ def find(model: ir.Model) -> Axes:
     pinned = atoms.pinned(classes)
     labels = {key: classes[start : start + size] for key, (start, size) in atoms.axes.items()}
     groups = _exchangeable(labels, int(classes.max(initial=-1)) + 1)
-    uses = list(_uses(model, labels))
+    uses = [(*use, set(use[2].tolist())) for use in _uses(model, labels)]
+    inside = {key: set(axis.tolist()) for key, axis in labels.items()}
     found = [
-        _variable(i, members, labels=labels, uses=uses, pinned=pinned)
+        _variable(i, members, labels=labels, inside=inside, uses=uses, pinned=pinned)
         for i, members in enumerate(_split_pinned(groups, pinned))
     ]
     return Axes(tuple(found), labels)
@@ -117,15 +118,17 @@ def _variable(
     members: Ints,
     *,
     labels: dict[tuple[str, int], Ints],
-    uses: list[tuple[str, Role, Ints]],
+    inside: dict[tuple[str, int], set[int]],
+    uses: list[tuple[str, Role, Ints, set[int]]],
     pinned: dict[int, str],
 ) -> Variable:
-    on = {key: axis for key, axis in labels.items() if np.isin(members[0], axis)}
+    one = int(members[0])
+    on = {key: axis for key, axis in labels.items() if one in inside[key]}
     order = _in_order(members, next(iter(on.values())))
     found = [
         Use(node, role, slots_of(order, axis))
-        for node, role, axis in uses
-        if np.isin(order[0], axis)
+        for node, role, axis, numbers in uses
+        if one in numbers
     ]
     return Variable(
         name=f"v{i}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,13 +117,3 @@ def test_blocks_are_group_by_group_with_rows_inside() -> None:
 def test_unknown_block_height_is_refused() -> None:
     with pytest.raises(ValueError, match="block height 3"):
         pattern.encode(np.ones((3, 3), np.float32), np.zeros(3, np.float32), block_rows=3)
-
-
-def test_a_mobilenet_is_encoded_in_half_a_second() -> None:
-    widths = [(64, 32), (128, 64), (128, 128), (256, 128), (256, 256), (512, 256)]
-    widths += [(512, 512)] * 5 + [(1024, 512), (1024, 1024), (1000, 1024)]
-    layers = [sparse_matrix(*shape, density=0.2) for shape in widths]
-    start = time.perf_counter()
-    for matrix in layers:
-        pattern.encode(matrix, np.zeros(len(matrix), np.float32), block_rows=4)
-    assert time.perf_counter() - start < 0.5

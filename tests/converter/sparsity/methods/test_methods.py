@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -316,16 +315,3 @@ def test_obs_in_batches_is_near_obs_by_columns(monkeypatch: pytest.MonkeyPatch) 
     wide = error(given_layer, prune("obs", given_layer, goal))
     monkeypatch.setattr(obs, "BATCHES", 96)
     assert error(given_layer, prune("obs", given_layer, goal)) < wide * 1.1
-
-
-@pytest.mark.parametrize("name, limit", [("obs", 5), ("least_squares", 5), ("dsnot", 10)])
-def test_speed(name: str, limit: float) -> None:
-    """1024x1024 at 20 % in 4x1: seconds that an idle machine needs at most, six times that here."""
-    given_layer, goal = layer(1024, 1024, samples=2048), Goal(4, 52429)
-    pruned = prune("magnitude", given_layer, goal)
-    start = time.perf_counter()
-    if name in METHODS:
-        prune(name, given_layer, goal)
-    else:
-        refine(name, given_layer, goal, pruned)
-    assert time.perf_counter() - start < 6 * limit
