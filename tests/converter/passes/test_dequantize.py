@@ -130,9 +130,9 @@ def test_every_contradiction_is_named_at_once() -> None:
     ]
     constants = {"q": integers(SHAPE), "s6": scales((6,)), "blocks": scales((3, 6))}
     proto = model(*nodes, "y = Sum(a, b, c, d, e, f)", inputs={}, opset=21, **constants)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BadFile) as raised:
         dequantize.apply(graph_of(proto))
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     named = [line.split('"')[1] for line in raised.value.lines]
     assert named == ["per_axis", "axis", "block", "negative", "huge"]
