@@ -25,6 +25,8 @@ Shape = tuple[int, ...]
 MOST_ELEMENTS = 5000
 DIMS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17)
 UNARY = ("Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Abs", "Neg")
+SIZES = ((1, 1), (2, 3), (4, 4), (5, 3))
+ROWS = (2, 4, 5, 6, 8, 12)
 PERMS_4 = ((0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2), (1, 0, 2, 3), (3, 2, 1, 0))
 
 
@@ -55,6 +57,18 @@ def random_graph(seed: int) -> Graph:
         maker.add_input(_input_shape(maker.draw))
     for _ in range(maker.draw.randint(1, 9)):
         maker.draw.choice(BLOCKS)(maker)
+    return maker.finish(seed)
+
+
+def random_network(seed: int) -> Graph:
+    """The network of ``seed``: layers behind layers whose channels are tied in every known way."""
+    maker = _Maker(random.Random(seed), np.random.default_rng(seed))
+    draw = maker.draw
+    maker.add_input((draw.choice((1, 1, 2)), draw.choice((1, 3, 4)), *draw.choice(SIZES)))
+    _pointwise(maker)
+    for _ in range(draw.randint(2, 8)):
+        draw.choice(CHANNEL_BLOCKS)(maker)
+    draw.choice(HEADS)(maker)
     return maker.finish(seed)
 
 
@@ -619,6 +633,168 @@ BLOCKS: tuple[Block, ...] = (
     _through_nhwc,
     _identity,
 )
+
+# --- networks: every value of rank 4 has channels that layers made ---
+
+
+def _channels(m: _Maker, x: str) -> int:
+    return m.shapes[x][1]
+
+
+def _pointwise(m: _Maker, *, of: str | None = None, rows: int | None = None) -> str | None:
+    """A convolution of all channels, batch-normalised and activated at times."""
+    x = of or m.pick(4)
+    if x is None:
+        return None
+    rows, side = rows or m.draw.choice(ROWS), m.draw.choice((1, 1, 3))
+    weight = m.floats((rows, _channels(m, x), side, side), fan_in=_channels(m, x) * side**2)
+    inputs = [x, weight, m.floats((rows,))] if m.draw.random() < 0.6 else [x, weight]
+    y = m.one("Conv", *inputs, pads=[side // 2] * 4)
+    if y is not None and m.draw.random() < 0.4:
+        _batch_norm_of(m, y)
+    if m.draw.random() < 0.4:
+        m.one(m.draw.choice(UNARY), next(reversed(m.shapes)))
+    return next(reversed(m.shapes))
+
+
+def _grouped(m: _Maker) -> None:
+    """Depthwise, with or without a multiplier, or in groups; the weights shared by two at times."""
+    x = m.pick(4)
+    if x is None:
+        return
+    group = m.draw.choice(_divisors(_channels(m, x)))
+    rows = group * m.draw.choice((1, 2, 4))
+    weight = m.floats((rows, _channels(m, x) // group, 3, 3), fan_in=9 * _channels(m, x) // group)
+    m.one("Conv", x, weight, group=group, pads=[1] * 4)
+    if m.draw.random() < 0.3:
+        same = [n for n, s in m.shapes.items() if s == m.shapes[x]]
+        m.one("Conv", m.draw.choice(same), weight, group=group, pads=[1] * 4)
+
+
+def _channel_shuffle(m: _Maker) -> None:
+    x = m.pick(4)
+    if x is None:
+        return
+    n, channels, *size = m.shapes[x]
+    group = m.draw.choice(_divisors(channels))
+    split = m.one("Reshape", x, m.ints(n, group, channels // group, *size))
+    if split is not None:
+        turned = m.one("Transpose", split, perm=[0, 2, 1, 3, 4])
+        m.one("Reshape", turned or x, m.ints(n, channels, *size))
+
+
+def _residual_of_layers(m: _Maker) -> None:
+    x = m.pick(4)
+    if x is None:
+        return
+    y = _pointwise(m, of=x)
+    if y is not None and m.draw.random() < 0.5:
+        y = _pointwise(m, of=y, rows=_channels(m, x))
+    if y is not None and m.shapes[y] == m.shapes[x]:
+        m.one(m.draw.choice(("Add", "Add", "Mul", "Sub")), x, y)
+
+
+def _concat_channels(m: _Maker) -> None:
+    x = m.pick(4)
+    if x is None:
+        return
+    rest = _without(m.shapes[x], 1)
+    fit = [n for n, s in m.shapes.items() if len(s) == 4 and _without(s, 1) == rest]
+    parts = [x, *(m.draw.choice(fit) for _ in range(m.draw.choice((1, 1, 2))))]
+    m.draw.shuffle(parts)
+    m.one("Concat", *parts, axis=1)
+
+
+def _cut_channels(m: _Maker) -> None:
+    """Split, slice or pad the channel axis."""
+    x = m.pick(4)
+    if x is None or _channels(m, x) < 2:
+        return
+    size = _channels(m, x)
+    first = m.draw.randint(1, size - 1)
+    how = m.draw.choice(("split", "split", "slice", "step", "pad", "roll"))
+    if how == "split":
+        halves = m.node("Split", x, m.ints(first, size - first), outputs=2, axis=1)
+        if halves and m.draw.random() < 0.5:
+            changed = m.one(m.draw.choice(UNARY), halves[0]) or halves[0]
+            m.one("Concat", *m.draw.sample([changed, halves[1]], k=2), axis=1)
+    elif how == "slice":
+        m.one("Slice", x, m.ints(first - 1), m.ints(size), m.ints(1))
+    elif how == "step":
+        m.one("Slice", x, m.ints(first % 2), m.ints(2**62), m.ints(-3), m.ints(2))
+    else:
+        pads = [0, 1, 0, 0, 0, m.draw.choice((0, 1)) if how == "pad" else -1, 0, 0]
+        m.one("Pad", x, m.ints(*pads))
+
+
+def _per_channel(m: _Maker) -> None:
+    """Arithmetic with one number a channel, or a slope."""
+    x = m.pick(4)
+    if x is not None:
+        op = m.draw.choice(("Mul", "Add", "PRelu", "Max"))
+        m.one(op, x, m.floats((_channels(m, x), 1, 1)))
+
+
+def _shrink(m: _Maker) -> None:
+    x = m.pick(4)
+    if x is not None:
+        m.one(m.draw.choice(("MaxPool", "AveragePool")), x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def _flat_head(m: _Maker) -> None:
+    """Flattened as it lies or channels last, into one or two Gemms."""
+    x = next(reversed([n for n, s in m.shapes.items() if len(s) == 4]))
+    if m.draw.random() < 0.4:
+        x = m.one("Transpose", x, perm=[0, 2, 3, 1]) or x
+    x = m.one("Flatten", x) or x
+    for _ in range(m.draw.choice((1, 2))):
+        cols, rows, turned = m.shapes[x][1], m.draw.choice(ROWS), m.draw.random() < 0.5
+        weight = m.floats((rows, cols) if turned else (cols, rows), fan_in=cols)
+        x = m.one("Gemm", x, weight, m.floats((rows,)), transB=int(turned)) or x
+
+
+def _pooled_head(m: _Maker) -> None:
+    x = next(reversed([n for n, s in m.shapes.items() if len(s) == 4]))
+    x = m.one("GlobalAveragePool", x) or x
+    x = m.one("Reshape", x, m.ints(m.shapes[x][0], -1)) or x
+    y = m.one("MatMul", x, m.floats((m.shapes[x][1], 5), fan_in=m.shapes[x][1]))
+    if m.draw.random() < 0.5:
+        m.one("Softmax", y or x, axis=-1)
+
+
+def _tokens_head(m: _Maker) -> None:
+    """Positions as tokens: [N, P, C] by MatMul, the product of two of them, a mean over tokens."""
+    x = next(reversed([n for n, s in m.shapes.items() if len(s) == 4]))
+    n, channels, *size = m.shapes[x]
+    x = m.one("Reshape", x, m.ints(n, channels, math.prod(size))) or x
+    x = m.one("Transpose", x, perm=[0, 2, 1]) or x
+    queries = m.one("MatMul", x, m.floats((channels, 6), fan_in=channels)) or x
+    keys = m.one("MatMul", x, m.floats((channels, 6), fan_in=channels)) or x
+    keys = m.one("Transpose", keys, perm=[0, 2, 1]) or keys
+    weights = m.one("MatMul", queries, keys) or x
+    x = m.one("MatMul", m.one("Softmax", weights, axis=-1) or x, x) or x
+    x = m.one("Add", x, m.floats((channels,))) or x
+    x = m.one("MatMul", x, m.floats((channels, 4), fan_in=channels)) or x
+    m.one("ReduceMean", x, axes=[1], keepdims=0)
+
+
+def _plain_head(m: _Maker) -> None:
+    _pointwise(m, rows=3)
+
+
+CHANNEL_BLOCKS: tuple[Block, ...] = (
+    *[_pointwise, _grouped, _residual_of_layers, _concat_channels] * 2,
+    _bottleneck,
+    _inception,
+    _squeeze_and_excitation,
+    _channel_shuffle,
+    _cut_channels,
+    _per_channel,
+    _shrink,
+    _through_nhwc,
+    _affine,
+)
+HEADS: tuple[Block, ...] = (_flat_head, _flat_head, _pooled_head, _tokens_head, _plain_head)
 
 if __name__ == "__main__":
     print(onnx.printer.to_text(random_graph(int(sys.argv[1])).model))

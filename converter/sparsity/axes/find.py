@@ -78,7 +78,7 @@ def find(model: ir.Model) -> Axes:
     classes = atoms.classes()
     pinned = atoms.pinned(classes)
     labels = {key: classes[start : start + size] for key, (start, size) in atoms.axes.items()}
-    groups = _exchangeable(labels, int(classes.max(initial=-1)) + 1)
+    groups = atoms.exchangeable(classes)
     uses = [(*use, set(use[2].tolist())) for use in _uses(model, labels)]
     inside = {key: set(axis.tolist()) for key, axis in labels.items()}
     found = [
@@ -86,22 +86,6 @@ def find(model: ir.Model) -> Axes:
         for i, members in enumerate(_split_pinned(groups, pinned))
     ]
     return Axes(tuple(found), labels)
-
-
-def _exchangeable(labels: dict[tuple[str, int], Ints], count: int) -> list[Ints]:
-    """Classes by signature: the axes they lie on and how often; axes of one index do not count."""
-    signature: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-    for i, axis in enumerate(labels.values()):
-        if axis.size < 2:
-            continue
-        numbers, times = np.unique(axis, return_counts=True)
-        for number, n in zip(numbers.tolist(), times.tolist(), strict=True):
-            signature[number].append((i, n))
-    groups: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for number, key in enumerate(signature):
-        if key:
-            groups.setdefault(tuple(key), []).append(number)
-    return [np.array(members, np.int64) for members in groups.values() if len(members) > 1]
 
 
 def _split_pinned(groups: list[Ints], pinned: dict[int, str]) -> Iterator[Ints]:
@@ -156,11 +140,13 @@ def slots_of(classes: Ints, axis: Ints) -> Ints:
 
 
 def _uses(model: ir.Model, labels: dict[tuple[str, int], Ints]) -> Iterator[tuple[str, Role, Ints]]:
-    """Rows and columns of every layer with constant weights (depthwise ones are all rows)."""
+    """Rows and columns of every layer with a constant weight matrix; depthwise ones have none."""
     for node in model.graph:
         if node.op_type not in ("Conv", "Gemm", "MatMul") or constant(given(node)[1]) is None:
             continue
         weight, name = given(node)[1], node.name or ""
+        if len(shape_of(weight)) < 2:
+            continue
         rows, cols = weight_axes(node, len(shape_of(weight)))
         groups = node.attributes.get_int("group", 1)
         key = weight.name or ""

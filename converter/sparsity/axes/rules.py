@@ -1,6 +1,7 @@
 """What each operator says about the channels of its inputs and outputs.
 
-1. Layers: output channels are weight rows, input channels weight columns (within groups).
+1. Layers: output channels are weight rows, input channels weight columns (within groups; a
+   grouped convolution whose weights something else reads in another way is not understood).
 2. Element-wise: all axes of operands and result are the same, where they are not broadcast.
 3. Pools: batch and channels pass; reductions: what is not reduced passes, what is reduced is free.
 4. Concat, Split, Slice, Transpose, channel shuffle: an index map.
@@ -95,7 +96,7 @@ def _pin_all(rules: Rules, value: ir.Value, reason: str, *, but: tuple[int, ...]
 
 def _unknown(rules: Rules, node: ir.Node) -> None:
     for value in (*given(node), *node.outputs):
-        if value.shape is not None:
+        if value.shape is not None or value.const_value is not None:
             _pin_all(rules, value, f"{node.op_type} is not understood")
 
 
@@ -113,6 +114,9 @@ def _element_wise(rules: Rules, node: ir.Node) -> None:
 def _conv(rules: Rules, node: ir.Node) -> None:
     x, weight, out = given(node)[0], given(node)[1], node.outputs[0]
     atoms, groups = rules.atoms, node.attributes.get_int("group", 1)
+    if groups > 1 and not _groups_alone(weight, groups):
+        _unknown(rules, node)
+        return
     atoms.tie(atoms.of(x, 0), atoms.of(out, 0))
     _pin_all(rules, x, "a spatial axis", but=(0, 1))
     _pin_all(rules, out, "a spatial axis", but=(0, 1))
@@ -131,8 +135,18 @@ def _conv(rules: Rules, node: ir.Node) -> None:
 
 
 def group_name(node: ir.Node, side: str, g: int) -> str:
-    """The name of the axis that one group's channels form."""
-    return f"{node.name} {side} group {g}"
+    """The name of the axis that one group's channels form; layers that share weights share it."""
+    return f"{given(node)[1].name} {side} group {g}"
+
+
+def _groups_alone(weight: ir.Value, groups: int) -> bool:
+    """Constant weights that are read only by convolutions of so many groups."""
+    return weight.const_value is not None and all(
+        use.node.op_type == "Conv"
+        and use.idx == 1
+        and use.node.attributes.get_int("group", 1) == groups
+        for use in weight.uses()
+    )
 
 
 def _gemm(rules: Rules, node: ir.Node) -> None:
@@ -195,7 +209,8 @@ def _reduce(rules: Rules, node: ir.Node) -> None:
     axes = [int(a) for a in array.reshape(-1)] if array is not None else None
     if axes is None:
         axes = list(node.attributes.get_ints("axes", []))
-    reduced = {a % rank for a in axes} if axes else set(range(rank))
+    nothing = node.attributes.get_int("noop_with_empty_axes", 0)
+    reduced = {a % rank for a in axes} if axes or nothing else set(range(rank))
     kept = [a for a in range(rank) if a not in reduced]
     targets = kept if node.attributes.get_int("keepdims", 1) else list(range(len(kept)))
     for axis, target in zip(kept, targets, strict=True):
@@ -262,8 +277,15 @@ def _transpose(rules: Rules, node: ir.Node) -> None:
 
 def _pad(rules: Rules, node: ir.Node) -> None:
     x, out = given(node)[0], node.outputs[0]
-    for axis, (a, b) in enumerate(zip(shape_of(x), shape_of(out), strict=True)):
-        if a == b:
+    pads = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    amounts = list(node.attributes.get_ints("pads", []))
+    if pads is not None:
+        amounts = [int(p) for p in pads.reshape(-1)]
+    if len(amounts) != 2 * len(shape_of(x)):  # some axes only, or not constant
+        _unknown(rules, node)
+        return
+    for axis, (before, after) in enumerate(zip(*np.reshape(amounts, (2, -1)), strict=True)):
+        if before == after == 0:
             rules.atoms.tie(rules.atoms.of(x, axis), rules.atoms.of(out, axis))
         else:
             rules.atoms.pin(rules.atoms.of(x, axis), "padded")
@@ -294,21 +316,22 @@ def _reshape(rules: Rules, node: ir.Node) -> None:
 def _merge(rules: Rules, value: ir.Value, axes: list[int], flat: Ints) -> None:
     """``axes`` of ``value``, merged, are ``flat``; one of them keeps its freedom."""
     atoms = rules.atoms
+    merged = {axis: atoms.of(value, axis) for axis in axes}
     classes = atoms.classes()
     pinned = atoms.pinned(classes)
-    free = [a for a in axes if not {*classes[atoms.of(value, a)].tolist()} & pinned.keys()]
+    free = [axis for axis in axes if not {*classes[merged[axis]].tolist()} & pinned.keys()]
     if not free:
         for axis in axes:
-            atoms.pin(atoms.of(value, axis), "reshaped")
+            atoms.pin(merged[axis], "reshaped")
         atoms.pin(flat, "reshaped")
         return
     chosen = 1 if 1 in free else free[-1]
     sizes = [shape_of(value)[a] for a in axes]
     index = np.unravel_index(np.arange(math.prod(sizes)), sizes)[axes.index(chosen)]
-    atoms.tie(flat, atoms.of(value, chosen)[index])
+    atoms.tie(flat, merged[chosen][index])
     for axis in axes:
         if axis != chosen:
-            atoms.pin(atoms.of(value, axis), "merged with another axis")
+            atoms.pin(merged[axis], "merged with another axis")
 
 
 def _blocks(left: tuple[int, ...], right: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
