@@ -17,6 +17,7 @@ COMMANDS = (
     "demo",
     "inspect",
     "prune",
+    "finetune",
     "convert",
     "run",
     "bench",

@@ -123,6 +123,18 @@ class Pruned:
     rearranged: rearrange.Rearranged | None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A graph ready to be pruned by other means: ``patterns`` and ``goals`` by layer name; channels
+    are in their final order. ``given``: the inputs' shapes in the file, for ``as_onnx``."""
+
+    graph: ir.Model
+    given: tuple[tuple[str | int, ...], ...]
+    patterns: Mapping[str, Pattern]
+    goals: Mapping[str, Goal]
+    rearranged: rearrange.Rearranged | None
+
+
 UNITS = {"weights": budgets.weights_cost, "work": budgets.work_cost}
 
 
@@ -137,6 +149,17 @@ def prune(
     """
     job = _Job(source, options, data, progress or (lambda stage, fraction: None))
     return job.run()
+
+
+def prepare(
+    source: Path, options: PruneOptions, *, data: Data | None, progress: Progress | None = None
+) -> Prepared:
+    """All that ``prune`` does before it cuts: simplify, share out the budget, rearrange.
+
+    Raises what ``prune`` raises.
+    """
+    job = _Job(source, options, data, progress or (lambda stage, fraction: None))
+    return job.prepared()
 
 
 def sample_shape(source: Path) -> tuple[int, ...]:
@@ -207,19 +230,28 @@ class _Job:
         self.goals = self._prunable()
 
     def run(self) -> Pruned:
-        if self.data is not None and any(self._needs_data()):
-            self.seen = self._moments(self.model)
-        else:
-            self.seen = {}
-        densities = self._densities()
-        arranged = self._rearranged(densities) if self.options.rearrange else None
+        densities, arranged = self._arranged()
         layers = self._prune_all(densities)
         kept = sum(layer.rows * layer.cols * (1 - layer.sparsity) for layer in layers)
         total = sum(layer.rows * layer.cols for layer in layers)
         proto = as_onnx(self.model, self._given)
         return Pruned(proto, self.model, layers, 1 - kept / max(1, total), arranged)
 
+    def prepared(self) -> Prepared:
+        densities, arranged = self._arranged()
+        goals = {name: self._goal(name, densities[name]) for name in self.goals}
+        return Prepared(self.model, tuple(self._given), self.goals, goals, arranged)
+
     # --- parts ---
+
+    def _arranged(self) -> tuple[dict[str, float], rearrange.Rearranged | None]:
+        """The budget, and the graph with its channels in their final order."""
+        if self.data is not None and any(self._needs_data()):
+            self.seen = self._moments(self.model)
+        else:
+            self.seen = {}
+        densities = self._densities()
+        return densities, self._rearranged(densities) if self.options.rearrange else None
 
     def _simplified(self) -> ir.Model:
         batch = 1 if self.data is None else max(1, min(MOST_BATCH, len(self.data)))
@@ -361,7 +393,7 @@ class _Job:
         set_matrix(self.model, self.nodes[name], matrix)
         if o.reconstruct and layer.mean is not None:
             self._shift_bias(name, layer, matrix, now)
-        return _report(self.nodes[name], self.goals[name], layer, matrix)
+        return describe(self.nodes[name], self.goals[name], layer, matrix)
 
     def _shift_bias(self, name: str, layer: Layer, matrix: F32, now: Moments | None) -> None:
         """Make the mean of the layer's output what it was."""
@@ -415,7 +447,8 @@ def _size(node: ir.Node) -> Size:
     return Size(node.name or "", rows, cols, kernel, positions)
 
 
-def _report(node: ir.Node, pattern: Pattern, layer: Layer, matrix: F32) -> PrunedLayer:
+def describe(node: ir.Node, pattern: Pattern, layer: Layer, matrix: F32) -> PrunedLayer:
+    """What ``node`` became: ``layer`` as it was, its weights ``matrix`` now."""
     blocks = np.logical_or.reduceat(
         matrix != 0, np.arange(0, matrix.shape[0], pattern.block_rows), axis=0
     )
