@@ -5,6 +5,8 @@ order is found for them: the fewest stored ``Ox1`` blocks for a pruned model (lo
 score kept for one that is still to be pruned (lossy). The function computed does not change.
 1. A variable without a producer that is sparse (or to be pruned) stays as it is.
 2. So does one whose blocks are full already: nothing could be gained.
+3. Where a variable's rows lie in a layer so that blocks reach beyond them, an order can cost more
+   than it gains: it is taken only if the layers store fewer blocks (hold more score) with it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from filigree.converter.sparsity import axes as channel_axes
 from filigree.converter.sparsity import grouping
@@ -67,15 +70,17 @@ def lossless(
     if not any(_can_gain(mask, block_rows) for mask in matrices.values()):
         return Rearranged({}, block_rows, before, before)
     found = channel_axes.find(model)
-    masks = {v.name: stacked(v, matrices) for v in found.free if v.size <= 0xFFFF}
-    todo = {name: mask for name, mask in masks.items() if _can_gain(mask, block_rows)}
+    masks = [(v, stacked(v, matrices)) for v in found.free if v.size <= 0xFFFF]
+    todo = [(v, mask) for v, mask in masks if _can_gain(mask, block_rows)]
     orders = {}
-    for i, (name, mask) in enumerate(todo.items()):
+    for i, (variable, mask) in enumerate(todo):
         if progress is not None:
             progress("rearranging", i / len(todo))
         order = grouping.lossless(mask, block_rows, effort=effort)
-        if not np.array_equal(order, np.arange(order.size)):
-            orders[name] = order
+        moved = _reordered(variable, order, matrices)
+        if _stored(moved, block_rows) < _stored({n: matrices[n] for n in moved}, block_rows):
+            orders[variable.name] = order
+            matrices.update(moved)
     channel_axes.permute(model, found, orders)
     after = _stored(sparse_matrices(model), block_rows)
     return Rearranged(orders, block_rows, before, after)
@@ -97,14 +102,17 @@ def lossy(
     """
     found = channel_axes.find(model)
     todo = [v for v in found.free if any(use.node in scores for use in v.producers)]
+    current = dict(scores)
     orders = {}
     for i, variable in enumerate(todo):
         if progress is not None:
             progress("rearranging", i / len(todo))
         stack, kept = _stacked_scores(variable, scores, keep)
         order = grouping.lossy(stack, block_rows, kept, effort=effort)
-        if not np.array_equal(order, np.arange(order.size)):
+        moved = _reordered(variable, order, current)
+        if _held(moved, keep, block_rows) > _held({n: current[n] for n in moved}, keep, block_rows):
             orders[variable.name] = order
+            current.update(moved)
     channel_axes.permute(model, found, orders)
     return Rearranged(orders, block_rows, 0, 0)
 
@@ -143,6 +151,28 @@ def _stacked_scores(
                 parts.append(scores[use.node][slots])
                 kept += round(keep[use.node] * share)
     return np.hstack(parts), kept
+
+
+def _reordered(
+    variable: Variable, order: Ints, matrices: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The variable's producers among ``matrices`` [rows, cols] with its rows in another order."""
+    found: dict[str, NDArray[Any]] = {}
+    for use in variable.producers:
+        if use.node in matrices:
+            old = matrices[use.node]
+            new = found.setdefault(use.node, old.copy())
+            for slots in use.slots:
+                new[slots] = old[slots[order]]
+    return found
+
+
+def _held(scores: Mapping[str, F64], keep: Mapping[str, int], block_rows: int) -> float:
+    """Score that the best ``keep`` blocks of each layer hold."""
+    return sum(
+        grouping.kept_score(matrix, np.arange(len(matrix)), block_rows, keep[name])
+        for name, matrix in scores.items()
+    )
 
 
 def _stored(matrices: Mapping[str, Mask], block_rows: int) -> int:

@@ -157,7 +157,8 @@ def _uses(model: ir.Model, labels: dict[tuple[str, int], Ints]) -> Iterator[tupl
             yield name, Role.COLS, labels[key, cols]
         else:
             for g in range(groups):
-                yield name, Role.COLS, labels[group_name(node, "in", g), 0]
+                if (group_name(node, "in", g), 0) in labels:
+                    yield name, Role.COLS, labels[group_name(node, "in", g), 0]
 
 
 def weight_axes(node: ir.Node, rank: int) -> tuple[int, int]:
