@@ -6,6 +6,10 @@ kept, so that memory does not grow with the data.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +26,7 @@ from filigree.converter.sparsity.axes import is_layer
 from filigree.converter.sparsity.layer import F64
 
 Progress = Callable[[str, float], None]
+BROKEN = (zipfile.BadZipFile, zlib.error)
 MOST_COLUMNS = 4096  # positions of one sample that a layer with taps contributes
 
 
@@ -69,7 +74,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {"x": found}
         with found:
             return {name: found[name] for name in found.files}
-    except (ValueError, OSError, EOFError, KeyError, NotImplementedError) as error:
+    except (*BROKEN, ValueError, OSError, EOFError, KeyError, NotImplementedError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         problem = (str(error).splitlines() or [type(error).__name__])[0]
@@ -80,18 +85,23 @@ def _samples(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, ...], path: P
     numeric = {k: v for k, v in arrays.items() if v.ndim > 1 and v.dtype.kind in "fiu"}
     for array in numeric.values():
         if array.shape[1:] == shape:
-            return np.ascontiguousarray(array, np.float32)
+            return _float32(array)
     if len(shape) == 3:
         nhwc = (shape[1], shape[2], shape[0])
         for array in numeric.values():
             if array.shape[1:] == nhwc:
-                return np.ascontiguousarray(array.transpose(0, 3, 1, 2), np.float32)
+                return _float32(array.transpose(0, 3, 1, 2))
     for array in numeric.values():
-        if array.ndim > 1 and array[0].size == int(np.prod(shape)):
-            return np.ascontiguousarray(array.reshape(-1, *shape), np.float32)
+        if math.prod(array.shape[1:]) == math.prod(shape):
+            return _float32(array.reshape(len(array), *shape))
     wanted = "x".join(map(str, shape))
-    lines = [f"{k}: {'x'.join(map(str, v.shape))} {v.dtype}" for k, v in arrays.items()]
+    lines = [f"{k}: {'x'.join(map(str, v.shape)) or 'scalar'} {v.dtype}" for k, v in arrays.items()]
     raise UsageError(f"no array in {path.name} has samples of {wanted}", lines)
+
+
+def _float32(array: NDArray[Any]) -> F32:
+    with np.errstate(over="ignore"):  # what becomes infinite is found as not finite
+        return np.ascontiguousarray(array, np.float32)
 
 
 def _labels(
@@ -105,10 +115,22 @@ def _labels(
 
 
 def prepared(data: Data, *, mean: Sequence[float], scale: Sequence[float]) -> Data:
-    """(x - mean) / scale, per channel (axis 1) or one for all."""
+    """(x - mean) / scale, per channel (axis 1) or one for all.
+
+    Raises UsageError for another number of values than channels, and for a scale of 0.
+    """
     if not mean and not scale:
         return data
-    rank = data.x.ndim
+    rank, channels = data.x.ndim, data.x.shape[1]
+    problems = [
+        f"--{name} has {len(values)} values, the data {channels} channels"
+        for name, values in (("mean", mean), ("scale", scale))
+        if len(values) not in (0, 1, channels)
+    ]
+    if 0 in scale:
+        problems.append("--scale must not be 0")
+    if problems:
+        raise UsageError("the data cannot be normalised like that", problems)
 
     def per_channel(values: Sequence[float], missing: float) -> F32:
         array = np.array(values or [missing], np.float32)
@@ -118,7 +140,10 @@ def prepared(data: Data, *, mean: Sequence[float], scale: Sequence[float]) -> Da
 
 
 class Runner:
-    """A graph in ONNX Runtime, with the values asked for as outputs."""
+    """A graph of one input in ONNX Runtime, with the values asked for as outputs.
+
+    Raises UsageError for another number of inputs, and for what ONNX Runtime cannot run.
+    """
 
     def __init__(self, model: ir.Model, values: Sequence[str] = ()) -> None:
         try:
@@ -127,6 +152,9 @@ class Runner:
             raise ToolMissing(
                 "onnxruntime is not installed", hint="pip install filigree[convert]"
             ) from error
+        if len(model.graph.inputs) != 1:
+            names = [f'"{value.name}"' for value in model.graph.inputs]
+            raise UsageError("data can be given to models of one input only", names)
         self.batch = dims(model.graph.inputs[0])[0]
         proto = ir.serde.serialize_model(model)
         have = {value.name for value in proto.graph.output}
@@ -135,15 +163,26 @@ class Runner:
                 proto.graph.output.add(name=name)
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        self.session = ort.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        with _told_by_runtime():
+            self.session = ort.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
         self.values = list(values) or [model.graph.outputs[0].name or ""]
         self._input = self.session.get_inputs()[0].name
 
     def run(self, x: F32) -> list[F32]:
         """The values for one batch."""
-        return [np.asarray(v) for v in self.session.run(self.values, {self._input: x})]
+        with _told_by_runtime():
+            return [np.asarray(v) for v in self.session.run(self.values, {self._input: x})]
+
+
+@contextlib.contextmanager
+def _told_by_runtime() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # it raises types of its own, which have no base
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError("ONNX Runtime cannot run the model", [problem]) from error
 
 
 @dataclass(frozen=True)
@@ -170,11 +209,16 @@ def moments(
     other: ir.Model | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Moments]:
-    """What the layers named ``nodes`` see; ``other``: the same network with other weights."""
+    """What the layers named ``nodes`` see; ``other``: the same network with other weights.
+
+    Raises UsageError if the data does not fill one batch.
+    """
     found = {n.name or "": n for n in layers_of(model) if n.name in set(nodes)}
     inputs = {name: node.inputs[0].name or "" for name, node in found.items() if node.inputs[0]}
     values = list(dict.fromkeys(inputs.values()))
     mine, theirs = Runner(model, values), Runner(other, values) if other is not None else None
+    if len(data) < mine.batch:
+        raise UsageError(f"the model takes {mine.batch} samples at once, the data has {len(data)}")
     sums: dict[str, _Sums] = {}
     count = len(data) // mine.batch
     for i, x in enumerate(data.batches(mine.batch)):

@@ -41,7 +41,7 @@ Progress = Callable[[str, float], None]
 RIDGE = 1e-2
 CHUNKS = 12  # times the networks are run again while layers are pruned
 MOST_BATCH = 32
-PATTERN = re.compile(r"(?:(\d+)x1)?(?:\+?(\d+):(\d+))?")
+PATTERN = re.compile(r"(?:(\d+)x1)?(?:(?:^|(?<=x1)\+)(\d+):(\d+))?")
 SENSITIVE_AT = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -195,19 +195,40 @@ def _floats(model: ir.Model) -> dict[str, F32]:
 
 def as_onnx(model: ir.Model, given: Sequence[tuple[str | int, ...]]) -> onnx.ModelProto:
     """The graph as a file, with the inputs' batch axes as open as they were."""
+    symbols = [axes[0] if axes else 1 for axes in given]
+    symbol = next((s for s in symbols if isinstance(s, str)), None)
+    batch = dims(model.graph.inputs[symbols.index(symbol)])[0] if symbol is not None else 0
+    if batch:
+        _free_reshapes(model, batch)
     proto = ir.serde.serialize_model(model)
-    for value, axes in zip(proto.graph.input, given, strict=True):
-        _open_batch(value, axes[0] if axes else 1)
+    for value, axis in zip(proto.graph.input, symbols, strict=True):
+        if isinstance(axis, str):
+            _open_batch(value, axis)
     for value in proto.graph.output:
-        _open_batch(value, given[0][0] if given and given[0] else 1)
+        dim = value.type.tensor_type.shape.dim
+        if batch and len(dim) and dim[0].dim_value == batch:
+            _open_batch(value, symbol or "")
     del proto.graph.value_info[:]
     return proto
 
 
-def _open_batch(value: onnx.ValueInfoProto, symbol: str | int) -> None:
-    dim = value.type.tensor_type.shape.dim
-    if isinstance(symbol, str) and len(dim):
-        dim[0].dim_param = symbol or "N"
+def _free_reshapes(model: ir.Model, batch: int) -> None:
+    """Let Reshapes whose constant has the batch in front take it from their input."""
+    for node in model.graph:
+        shape = constant(node.inputs[1]) if node.op_type == "Reshape" else None
+        x = node.inputs[0] if node.inputs else None
+        if shape is None or x is None or not shape.size:
+            continue
+        if node.attributes.get_int("allowzero", 0) == 1:
+            continue
+        before, after = dims(x), dims(node.outputs[0])
+        if before[:1] == after[:1] == (batch,) and shape[0] == batch:
+            free = np.concatenate([[0], shape[1:]]).astype(np.int64)
+            node.replace_input_with(1, initializer(model, node.outputs[0], free))
+
+
+def _open_batch(value: onnx.ValueInfoProto, symbol: str) -> None:
+    value.type.tensor_type.shape.dim[0].dim_param = symbol or "N"
 
 
 class _Job:
@@ -223,6 +244,7 @@ class _Job:
         self._given = [
             tuple(d if isinstance(d, int) else (d.value or "") for d in v.shape or ())
             for v in loaded.graph.inputs
+            if v.name not in loaded.graph.initializers
         ]
         self.model = self._simplified()
         self.nodes = {n.name or "": n for n in calibration.layers_of(self.model)}
@@ -235,7 +257,8 @@ class _Job:
         kept = sum(layer.rows * layer.cols * (1 - layer.sparsity) for layer in layers)
         total = sum(layer.rows * layer.cols for layer in layers)
         proto = as_onnx(self.model, self._given)
-        return Pruned(proto, self.model, layers, 1 - kept / max(1, total), arranged)
+        sparsity = 1 - kept / total if total else 0.0
+        return Pruned(proto, self.model, layers, sparsity, arranged)
 
     def prepared(self) -> Prepared:
         densities, arranged = self._arranged()
@@ -335,9 +358,9 @@ class _Job:
         return found
 
     def _goal(self, name: str, density: float) -> Goal:
-        matrix, pattern = matrix_of(self.nodes[name]), self.goals[name]
-        groups = -(-matrix.shape[0] // pattern.block_rows)
-        keep = max(1, math.floor(density * groups * matrix.shape[1]))
+        rows, cols = matrix_of(self.nodes[name]).shape
+        pattern = self.goals[name]
+        keep = most_blocks(rows, cols, pattern.block_rows, density=density)
         return Goal(pattern.block_rows, keep, pattern.n_of_m)
 
     def _rearranged(self, densities: Mapping[str, float]) -> rearrange.Rearranged | None:
@@ -398,7 +421,9 @@ class _Job:
     def _shift_bias(self, name: str, layer: Layer, matrix: F32, now: Moments | None) -> None:
         """Make the mean of the layer's output what it was."""
         node = self.nodes[name]
-        if node.op_type == "MatMul" or node.attributes.get_float("beta", 1.0) != 1.0:
+        scaled = any(node.attributes.get_float(a, 1.0) != 1.0 for a in ("alpha", "beta"))
+        old = _bias(node, layer.rows)
+        if node.op_type == "MatMul" or scaled or old is None:
             return
         assert layer.mean is not None
         after = layer.mean if now is None else now.mean
@@ -406,12 +431,32 @@ class _Job:
         if matrix.shape[1] != before.size or node.attributes.get_int("group", 1) > 1:
             return
         shift = layer.matrix.astype(np.float64) @ before - matrix.astype(np.float64) @ after
-        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-        old = np.zeros(layer.rows) if bias is None else bias.reshape(-1)
         value = initializer(self.model, node.outputs[0], (old + shift).astype(np.float32))
         if len(node.inputs) < 3:
             node.resize_inputs(3)
         node.replace_input_with(2, value)
+
+
+def most_blocks(rows: int, cols: int, block_rows: int, *, density: float) -> int:
+    """The most blocks that hold at most ``density`` of the weights, whichever they are; at least 1.
+
+    The last group of rows may be short: its blocks count as what they hold once no others are left.
+    """
+    room, whole = density * rows * cols + 1e-6, rows // block_rows * cols
+    if room < whole * block_rows or not rows % block_rows:
+        return max(1, min(whole, math.floor(room / block_rows)))
+    return max(1, whole + math.floor((room - whole * block_rows) / (rows % block_rows)))
+
+
+def _bias(node: ir.Node, rows: int) -> F64 | None:
+    """A layer's bias, one number a row; None if it is not like that."""
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    if given is None:
+        return np.zeros(rows)
+    array = constant(given)
+    if array is None or array.size not in (1, rows) or array.size != math.prod(array.shape[-1:]):
+        return None
+    return np.broadcast_to(array.reshape(-1), rows).astype(np.float64)
 
 
 def corrected(layer: Layer, now: Moments) -> Layer:

@@ -147,11 +147,14 @@ def command(
     given, way = _split(flags)
     with nothing_written():
         files = [path for path in (given.calib, given.test) if path is None or not path.is_dir()]
-        check_paths(reads=[model, *files, *average], writes=[out, report], force=force)
+        drawn = _comparison_files(compare) if compare is not None and compare.is_dir() else []
+        check_paths(reads=[model, *files, *average], writes=[out, report, *drawn], force=force)
         if out is None and compare is None:
             raise UsageError("nothing to write: give -o pruned.onnx, or --compare FOLDER")
+        _check_modes(out, compare, average, report)
         if average:
-            _average(model, out, average)
+            assert out is not None
+            _average(model, out, average, as_json=as_json)
             return
         if compare is not None:
             _compare(model, compare, given, way, as_json=as_json)
@@ -167,6 +170,20 @@ def command(
     if report:
         console.line(f"wrote {report}")
     console.line(f"next: filigree convert {out} -o {out.with_suffix('.fil')}")
+
+
+def _check_modes(
+    out: Path | None, compare: Path | None, average: tuple[Path, ...], report: Path | None
+) -> None:
+    """Comparing, averaging and pruning are one command, but not at once."""
+    from filigree.converter.errors import UsageError
+
+    given = {"-o": out, "--average": average, "--report": report}
+    problems = [f"{name} with --compare" for name, value in given.items() if compare and value]
+    if average and report:
+        problems.append("--report with --average")
+    if problems:
+        raise UsageError("the options do not go together", problems)
 
 
 def _split(flags: dict[str, Any]) -> tuple[Samples, Way]:
@@ -234,14 +251,14 @@ def _prune(model: Path, given: Samples, way: Way) -> Outcome:
         return pruning.run(model, options, calib=calib, test=test, progress=progress)
 
 
-def _average(model: Path, out: Path | None, others: tuple[Path, ...]) -> None:
+def _average(model: Path, out: Path, others: tuple[Path, ...], *, as_json: bool) -> None:
     from filigree.converter import packfile, prune
-    from filigree.converter.errors import UsageError
 
-    if out is None:
-        raise UsageError("--average needs -o, the model to write")
     proto = prune.average([model, *others])
-    packfile.write(out, proto.SerializeToString())
+    packfile.write(out, proto.SerializeToString(deterministic=True))
+    if as_json:
+        console.json({"written": str(out), "models": [str(path) for path in (model, *others)]})
+        return
     console.line(f"wrote {out}: the average of {plural(1 + len(others), 'model')}")
 
 
@@ -290,11 +307,15 @@ def _write_comparison(model: Path, folder: Path, dense: Quality, points: list[Po
     from filigree.converter import packfile
 
     folder.mkdir(parents=True, exist_ok=True)
-    chart, data = folder / "accuracy.svg", folder / "accuracy.json"
+    chart, data = _comparison_files(folder)
     packfile.write(chart, comparison_svg(model.name, dense, points).encode())
     text = json.dumps(finite(_comparison_json(model, dense, points)), indent=2)
     packfile.write(data, text.encode())
     return [chart, data]
+
+
+def _comparison_files(folder: Path) -> list[Path]:
+    return [folder / "accuracy.svg", folder / "accuracy.json"]
 
 
 def _show_comparison(dense: Quality, points: list[Point]) -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from filigree.cli.tasks.images import SUFFIXES, PixelFlags, load_image, preprocess
+from filigree.cli.tasks.images import (
+    F32,
+    SUFFIXES,
+    PixelFlags,
+    Preprocess,
+    load_image,
+    preprocess,
+)
 from filigree.converter.errors import BadFile, UsageError
 
 if TYPE_CHECKING:
@@ -59,9 +66,22 @@ def _folder(path: Path, shape: tuple[int, ...], pixels: Pixels, most: int | None
     flags = PixelFlags(mean=pixels.mean, scale=pixels.scale, crop=pixels.crop, layout="NCHW")
     how = preprocess({}, (1, *shape), flags=flags)
     chosen = files[:most]
-    x = np.concatenate([load_image(file, how) for file in chosen])
+    x = np.concatenate(_images(chosen, how))
     y = np.array([labels[p.name] for p in chosen], np.int64) if labels is not None else None
     return Data(x, y)
+
+
+def _images(files: Sequence[Path], how: Preprocess) -> list[F32]:
+    """Every file as an image; BadFile with all those that are none."""
+    found, problems = [], []
+    for file in files:
+        try:
+            found.append(load_image(file, how))
+        except BadFile as error:
+            problems.append(" ".join([error.headline, *error.lines]))
+    if problems:
+        raise BadFile(f"{len(problems)} of {len(files)} images cannot be read", problems)
+    return found
 
 
 def _labels(folder: Path) -> dict[str, int] | None:
@@ -75,7 +95,7 @@ def _labels(folder: Path) -> dict[str, int] | None:
         columns: Sequence[str] = list(rows[0]) if rows else []
         column = next(c for c in columns if c == "class" or c.startswith(("class_", "label")))
         return {row["file"]: int(row[column]) for row in rows}
-    except (StopIteration, KeyError, ValueError, UnicodeDecodeError, csv.Error) as error:
+    except (StopIteration, KeyError, TypeError, ValueError, csv.Error) as error:
         raise BadFile(
             f"{path} is not a table with the columns file and class", [str(error) or "no column"]
         ) from error

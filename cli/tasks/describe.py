@@ -71,9 +71,15 @@ def describe(
 
 def _packed(path: Path, parts: Parts) -> Description:
     from filigree.cli.tasks.packed import open_packed, open_program
+    from filigree.converter.errors import UsageError
 
     data = path.read_bytes()
     model = open_packed(path)
+    if parts.axes:
+        raise UsageError(
+            f"{path.name} is a packed model; channel axes are those of the model it was made from",
+            hint="filigree inspect MODEL.onnx --axes",
+        )
     program = open_program(path)
     found: list[Part] = []
     if parts.short:
@@ -317,7 +323,7 @@ def _axes(path: Path, *, external_data: bool) -> Part:
                 "pinned": variable.pinned,
             }
         )
-    lines = [f"{len(found.free)} variables whose channels may be reordered"]
+    lines = [f"{plural(len(found.free), 'variable')} whose channels may be reordered"]
     columns = ("variable", "channels", "made by", "read by", "state")
     return Part("axes", data, lines, columns, rows)
 

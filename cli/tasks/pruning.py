@@ -78,14 +78,18 @@ def override(text: str) -> tuple[str, Override]:
         raise ValueError(f"{text!r} is not NAME=SPARSITY, NAME=PATTERN or NAME=dense")
     if rest == "dense":
         return name, Override(sparsity=0.0)
-    first, _, second = rest.partition(":")
-    if second and "x" not in second:  # 2:4 is a pattern of its own
-        first, second = rest, ""
-    try:
-        sparsity = float(first)
-    except ValueError:
+    first, colon, second = rest.partition(":")
+    if not _is_number(first) or (colon and second.isdigit()):  # 2:4 is a pattern of its own
         return name, Override(pattern=Pattern.parse(rest))
-    return name, Override(sparsity, Pattern.parse(second) if second else None)
+    return name, Override(float(first), Pattern.parse(second) if colon else None)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def run(

@@ -5,8 +5,10 @@
   (Erdos-Renyi-Kernel: Mocanu et al. 2018, Evci et al. 2020);
 - global: one threshold over all layers, on block scores divided by what is left of the layer from
   that score on (LAMP: Lee et al. 2021), so that no layer is emptied;
-- sensitivity: the least total error, each layer's error at a few sparsities being known, by
-  bisecting the price of a unit of cost (Lagrangian relaxation; exact on the convex hull).
+- sensitivity: the least total error, each layer's error at a few sparsities being known: a
+  multiple-choice knapsack, solved by merging layer after layer and keeping the states that no other
+  beats in both cost and error; exact while those are at most MOST_STATES, else to that part of the
+  budget.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from filigree.converter.errors import UsageError
 from filigree.converter.sparsity.layer import F64
 
 BUDGETS = ("uniform", "erk", "global", "sensitivity")
-LEAST_DENSITY = 0.02
+LEAST_DENSITY = 0.02  # of a layer, unless the target itself is below
+MOST_STATES = 10_000
 STEPS = 60  # of bisection: far below a block
+ROUNDING = 1e-12  # of sums of costs
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ def global_(
     cost: Cost = weights_cost,
 ) -> dict[str, float]:
     """Density by name, from ``scores`` of each layer's blocks (any shape), squared by LAMP."""
+    least = min(LEAST_DENSITY, target)
     found: dict[str, F64] = {}
     for size in sizes:
         flat = np.sort(np.square(scores[size.name].reshape(-1)))
@@ -86,18 +94,19 @@ def global_(
 
     def densities(threshold: float) -> dict[str, float]:
         return {
-            name: max(LEAST_DENSITY, float(np.mean(values >= threshold)))
-            for name, values in found.items()
+            name: max(least, float(np.mean(values >= threshold))) for name, values in found.items()
         }
 
-    low, high = 0.0, 1.0
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        if _total(sizes, densities(middle), cost) > target * _dense(sizes, cost):
-            low = middle
+    levels = np.unique(np.concatenate([*found.values(), [np.inf]]))
+    budget = target * _dense(sizes, cost) * (1 + ROUNDING)
+    low, high = 0, levels.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _total(sizes, densities(float(levels[middle])), cost) > budget:
+            low = middle + 1
         else:
             high = middle
-    return densities(high)
+    return densities(float(levels[high]))
 
 
 def sensitivity(
@@ -111,59 +120,43 @@ def sensitivity(
 
     Minimises the sum of errors. Raises UsageError if even the least densities cost too much.
     """
-    budget = target * _dense(sizes, cost)
-
-    def chosen(price: float) -> dict[str, float]:
-        best = {}
-        for size in sizes:
-            options = errors[size.name]
-            best[size.name] = min(options, key=lambda d: (options[d] + price * cost(size, d), d))
-        return best
-
-    high = 1.0
-    while _total(sizes, chosen(high), cost) > budget:
-        high *= 4
-        if high > 1e30:
-            least = {s.name: min(errors[s.name]) for s in sizes}
-            share = _total(sizes, least, cost) / _dense(sizes, cost)
-            raise UsageError(
-                f"a budget of {target:.1%} cannot be met",
-                [f"the sparsest layers allowed still take {share:.1%}"],
-            )
-    low = 0.0
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        if _total(sizes, chosen(middle), cost) > budget:
-            low = middle
-        else:
-            high = middle
-    return _filled(sizes, errors, chosen(high), cost=cost, budget=budget)
+    budget = target * _dense(sizes, cost) * (1 + ROUNDING)
+    options = [sorted(errors[size.name]) for size in sizes]
+    costs = [np.array([cost(s, d) for d in o]) for s, o in zip(sizes, options, strict=True)]
+    least = [float(c.min()) for c in costs]
+    if sum(least) > budget:
+        raise UsageError(
+            f"a budget of {target:.1%} cannot be met",
+            [f"the sparsest layers allowed still take {sum(least) / _dense(sizes, cost):.1%}"],
+        )
+    front, steps = (np.zeros(1), np.zeros(1)), []
+    for i, size in enumerate(sizes):
+        lost = np.array([errors[size.name][d] for d in options[i]])
+        front, kept = _merged(front, costs[i], lost, most=budget - sum(least[i + 1 :]))
+        steps.append(kept)
+    at, found = front[1].size - 1, {}
+    for i in reversed(range(len(sizes))):
+        at, choice = divmod(int(steps[i][at]), len(options[i]))
+        found[sizes[i].name] = options[i][choice]
+    return {size.name: found[size.name] for size in sizes}
 
 
-def _filled(
-    sizes: Sequence[Size],
-    errors: Mapping[str, Mapping[float, float]],
-    density: dict[str, float],
-    *,
-    cost: Cost,
-    budget: float,
-) -> dict[str, float]:
-    """Spend what bisection left over, most error saved per cost first."""
-    total = _total(sizes, density, cost)
-    while True:
-        steps = []
-        for size in sizes:
-            options, now = errors[size.name], density[size.name]
-            for d in sorted(options):
-                extra = cost(size, d) - cost(size, now)
-                saved = options[now] - options[d]
-                if d > now and saved > 0 and total + extra <= budget:
-                    steps.append((saved / max(extra, 1e-30), size.name, d, extra))
-        if not steps:
-            return density
-        _, name, d, extra = max(steps)
-        density[name] = d
-        total += extra
+def _merged(
+    front: tuple[F64, F64], costs: F64, errors: F64, *, most: float
+) -> tuple[tuple[F64, F64], Ints]:
+    """The states (cost, error) that are left when every state takes every option of one more layer:
+    cost rising, error falling, cost at most ``most``; and which state * options + option each is.
+    """
+    total = (front[0][:, None] + costs).reshape(-1)
+    lost = (front[1][:, None] + errors).reshape(-1)
+    order = np.lexsort((lost, total))
+    order = order[total[order] <= most]
+    before = np.minimum.accumulate(np.concatenate([[np.inf], lost[order][:-1]]))
+    order = order[lost[order] < before]
+    if order.size > MOST_STATES:  # the best of every small range of costs
+        part = np.floor(total[order] / most * MOST_STATES)
+        order = order[np.append(np.diff(part) > 0, True)]
+    return (total[order], lost[order]), order
 
 
 def _scaled(
@@ -172,8 +165,9 @@ def _scaled(
     """Densities proportional to ``ratio``, at most 1, of a total cost of ``target``."""
 
     def at(scale: float) -> dict[str, float]:
-        return {s.name: min(1.0, max(LEAST_DENSITY, scale * ratio[s.name])) for s in sizes}
+        return {s.name: min(1.0, max(least, scale * ratio[s.name])) for s in sizes}
 
+    least = min(LEAST_DENSITY, target)
     budget = target * _dense(sizes, cost)
     low, high = 0.0, 1.0 / min(ratio.values(), default=1.0)
     if _total(sizes, at(high), cost) <= budget:
