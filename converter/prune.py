@@ -179,9 +179,11 @@ def average(sources: Sequence[Path]) -> onnx.ModelProto:
         mean = soup(weights)
     except ValueError as error:
         raise UsageError("these models cannot be averaged", [str(error)]) from error
-    for name, array in mean.items():
-        models[0].graph.initializers[name].const_value = ir.tensor(array, name=name)
-    return ir.serde.serialize_model(models[0])
+    proto = onnx.load(sources[0], load_external_data=False)
+    for tensor in proto.graph.initializer:
+        if tensor.name in mean:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(mean[tensor.name], tensor.name))
+    return proto
 
 
 def _floats(model: ir.Model) -> dict[str, F32]:
