@@ -214,3 +214,43 @@ def test_a_bug_is_short_and_debug_shows_it(
     done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", "--debug")
     assert done.code == 1
     assert "Traceback" in done.err
+
+
+def scattered(path: Path) -> Path:
+    """The tiny network with the rows of its blocks far from each other."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(tiny_onnx(path))
+    tensor = next(t for t in model.graph.initializer if t.name == "w1")
+    rows = np.arange(64).reshape(16, 4).T.reshape(-1)
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[rows], "w1"))
+    onnx.save(model, path)
+    return path
+
+
+def test_channels_are_reordered_unless_asked_not_to(cli: Cli, tmp_path: Path) -> None:
+    source, out = scattered(tmp_path / "scattered.onnx"), tmp_path / "m.fil"
+    done = cli("convert", source, "-o", out, "--pattern", "4x1")
+    assert (done.code, done.err) == (0, "")
+    line = next(text for text in done.out.splitlines() if "channels reordered" in text)
+    found = re.fullmatch(
+        r"(1 group|2 groups) of channels reordered: ([\d,]+) -> ([\d,]+) stored blocks of 4x1", line
+    )
+    assert found and int(found[3].replace(",", "")) < int(found[2].replace(",", ""))
+    assert cli("verify", out, "--against", source).code == 0
+    plain = tmp_path / "plain.fil"
+    done = cli("convert", source, "-o", plain, "--pattern", "4x1", "--no-rearrange")
+    assert (done.code, done.err) == (0, "")
+    assert "channels reordered" not in done.out
+    assert plain.stat().st_size > out.stat().st_size
+    assert cli("verify", plain, "--against", source).code == 0
+
+
+def test_reordering_as_json(cli: Cli, tmp_path: Path) -> None:
+    source, out = scattered(tmp_path / "scattered.onnx"), tmp_path / "m.fil"
+    args = ("convert", source, "-o", out, "--json", "--force", "--pattern", "4x1")
+    found = json.loads(cli(*args).out)["rearranged"]
+    assert found["block_rows"] == 4 and found["blocks_after"] < found["blocks_before"]
+    assert json.loads(cli(*args, "--no-rearrange").out)["rearranged"] is None
