@@ -101,8 +101,8 @@ class Way:
     "--distil", is_flag=True, help="Learn from the dense model, too: its scores and its layers."
 )
 @click.option("--epochs", type=int, default=20, show_default=True)
-@click.option("--batch", type=int, default=64, show_default=True, help="Samples in a step.")
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option("--batch", type=int, default=32, show_default=True, help="Samples in a step.")
+@click.option("--rate", type=float, default=5e-3, show_default=True, help="Highest learning rate.")
 @click.option("--optimiser", type=click.Choice(OPTIMISERS), default="adamw", show_default=True)
 @click.option("--decay", type=float, default=0.01, show_default=True, help="Weight decay.")
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -40,8 +40,8 @@ class FinetuneOptions:
     prune: PruneOptions = field(default_factory=PruneOptions)
     distil: Distil | None = None
     epochs: int = 20
-    batch: int = 64
-    rate: float = 1e-3
+    batch: int = 32
+    rate: float = 5e-3
     optimiser: str = "adamw"
     decay: float = 0.01
     momentum: float = 0.9

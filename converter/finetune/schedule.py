@@ -2,7 +2,8 @@
 
 The share cut rises with the cube of the time left (Zhu and Gupta 2017, "To prune, or not to
 prune"): s(t) = s_end (1 - (1 - t)^3), so that most goes while there is still time to recover.
-1. Blocks of the least L1 norm go, by layer, within the pattern; what is cut stays cut.
+1. Blocks of the least L1 norm go, by layer, within the pattern; what is cut stays cut. Where N of M
+   then cannot be filled, a little less stays than was asked for.
 2. N of M: M stays as it is and N comes down with the same cubic (Bambhaniya et al. 2024,
    "Progressive Gradient Flow for Robust N:M Sparsity Training in Transformers").
 3. With a decaying mask the final pattern is chosen from the start, again and again; weights outside
@@ -15,15 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from filigree.converter.lowering.program import F32
 from filigree.converter.sparsity.axes.find import weight_axes
-from filigree.converter.sparsity.layer import Goal, Layer, Mask, block_sums, spread
+from filigree.converter.sparsity.layer import Goal, Layer, Mask, block_sums, blocks_of, spread
 from filigree.converter.sparsity.methods.blocks import choose
 from filigree.converter.sparsity.methods.magnitude import score
 
@@ -72,8 +74,8 @@ class Target:
     rows: int
     goal: Goal
 
-    def matrix(self, weight: Tensor) -> F32:
-        """[rows, cols], cols over (input channel, taps)."""
+    def matrix(self, weight: Tensor) -> NDArray[Any]:
+        """A weight, or its mask, as [rows, cols], cols over (input channel, taps)."""
         moved = np.moveaxis(weight.detach().numpy(), self.rows, 0)
         return np.ascontiguousarray(moved.reshape(moved.shape[0], -1))
 
@@ -97,12 +99,20 @@ def targets(model: ir.Model, goals: Mapping[str, Goal]) -> list[Target]:
 
 
 def goal_at(goal: Goal, blocks: int, cubic: float) -> Goal:
-    """What is to stay at a share ``cubic`` of the way from all ``blocks`` to ``goal``."""
-    keep = max(goal.keep, blocks - math.ceil((blocks - goal.keep) * cubic))
+    """What is to stay at a share ``cubic`` of the way from all ``blocks`` to ``goal``.
+
+    With N of M, N falls first of all, and blocks are cut beyond that only as far as ``goal`` keeps
+    fewer than N of M: else a window could lose more than its share on the way.
+    """
+    if cubic >= 1:
+        return goal
     if goal.n_of_m is None:
-        return replace(goal, keep=keep)
+        return replace(goal, keep=blocks - math.ceil((blocks - goal.keep) * cubic))
     n, m = goal.n_of_m
-    return replace(goal, keep=keep, n_of_m=(m - math.floor((m - n) * cubic + 1e-9), m))
+    now = m - math.floor((m - n) * cubic)
+    beyond = min(1.0, goal.keep * m / (n * blocks))
+    keep = math.floor(now / m * (1 - (1 - beyond) * cubic) * blocks)
+    return replace(goal, keep=max(keep, goal.keep), n_of_m=(now, m))
 
 
 class Pruner:
@@ -161,5 +171,7 @@ class Pruner:
         blocks = target.goal.groups(layer.rows) * layer.cols
         goal = goal_at(target.goal, blocks, cubic)
         kept = choose(layer, goal, block_sums(score(layer), goal.block_rows))
+        if not self.fading:
+            kept &= blocks_of(target.matrix(self.masks[target.weight]), goal.block_rows)
         mask = spread(kept, block_rows=goal.block_rows, rows=layer.rows)
         self.masks[target.weight] = target.mask(mask, weight)
