@@ -200,7 +200,12 @@ def test_compare_draws_and_lists(cli: Cli, onnx_file: Path, npz: Path, tmp_path:
     )
 
 
-def test_compare_as_json_without_labels(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+def test_compare_as_json_without_labels(
+    cli: Cli, onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filigree.cli.tasks import pruning
+
+    monkeypatch.setattr(pruning, "COMPARED_AT", (0.5, 0.9))
     folder = tmp_path / "out"
     folder.mkdir()
     calib = samples(tmp_path / "calib.npz", count=8, labels=False)

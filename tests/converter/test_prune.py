@@ -257,7 +257,7 @@ def test_reconstruction_on_real_data(digits: Path) -> None:
     source = digits / "digits_dense.onnx"
     shape = prune.sample_shape(source)
     data = calibration.load(digits / "digits_test.npz", shape=shape)
-    calib, test = Data(data.x[0:200:2]), Data(data.x[1:200:2])
+    calib, test = Data(data.x[0:120:2]), Data(data.x[1:120:2])
     how = options(sparsity=0.7, method="obs", refine=("least_squares",))
     plain, again = (
         output_error(source, prune.prune(source, o, data=calib), test)
