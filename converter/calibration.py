@@ -157,9 +157,9 @@ class Runner:
             raise UsageError("data can be given to models of one input only", names)
         self.batch = dims(model.graph.inputs[0])[0]
         proto = ir.serde.serialize_model(model)
-        have = {value.name for value in proto.graph.output}
-        for name in values:
-            if name not in have:
+        if values:  # and nothing else: what they do not need is not run
+            del proto.graph.output[:]
+            for name in dict.fromkeys(values):
                 proto.graph.output.add(name=name)
         options = ort.SessionOptions()
         options.log_severity_level = 4

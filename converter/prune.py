@@ -39,7 +39,6 @@ from filigree.converter.sparsity.soup import soup
 
 Progress = Callable[[str, float], None]
 RIDGE = 1e-2
-CHUNKS = 12  # times the networks are run again while layers are pruned
 MOST_BATCH = 32
 PATTERN = re.compile(r"(?:(\d+)x1)?(?:(?:^|(?<=x1)\+)(\d+):(\d+))?")
 SENSITIVE_AT = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -384,28 +383,23 @@ class _Job:
         return found
 
     def _prune_all(self, densities: Mapping[str, float]) -> tuple[PrunedLayer, ...]:
-        names = list(self.goals)
-        size = max(1, math.ceil(len(names) / CHUNKS))
         dense = self._copy() if self.options.reconstruct else None
         done = []
-        for start in range(0, len(names), size):
-            chunk = names[start : start + size]
-            now = self._handed_on(chunk, dense, first=start == 0)
-            for i, name in enumerate(chunk):
-                self.progress("pruning", (start + i) / len(names))
-                done.append(self._prune_one(name, densities[name], now.get(name)))
+        for i, name in enumerate(self.goals):
+            self.progress("pruning", i / len(self.goals))
+            now = self._handed_on(name, dense) if i else None
+            done.append(self._prune_one(name, densities[name], now))
         return tuple(done)
 
     def _copy(self) -> ir.Model:
         return ir.serde.deserialize_model(ir.serde.serialize_model(self.model))
 
-    def _handed_on(
-        self, names: Sequence[str], dense: ir.Model | None, *, first: bool
-    ) -> dict[str, Moments]:
-        """What the layers see now, beside what they saw before anything was pruned."""
-        if dense is None or self.data is None or first:
-            return {}
-        return calibration.moments(self.model, names, self.data, other=dense)
+    def _handed_on(self, name: str, dense: ir.Model | None) -> Moments | None:
+        """What a layer sees now, beside what it saw before anything was pruned. Layer by layer:
+        moments that are a layer or two old cost more than they help."""
+        if dense is None or self.data is None:
+            return None
+        return calibration.moments(self.model, [name], self.data, other=dense)[name]
 
     def _prune_one(self, name: str, density: float, now: Moments | None) -> PrunedLayer:
         o, layer = self.options, self._layer(name)
