@@ -33,9 +33,11 @@ from filigree.converter.sparsity import budget as budgets
 from filigree.converter.sparsity import rearrange
 from filigree.converter.sparsity.axes import matrix_of, set_matrix
 from filigree.converter.sparsity.budget import Size
+from filigree.converter.sparsity.cost import CostTable
 from filigree.converter.sparsity.layer import F64, Goal, Layer, block_sums
 from filigree.converter.sparsity.methods import METHODS, REFINEMENTS
 from filigree.converter.sparsity.soup import soup
+from filigree.converter.sparsity.timing import HEIGHTS, Timer, shape_of
 
 Progress = Callable[[str, float], None]
 RIDGE = 1e-2
@@ -79,16 +81,18 @@ class Override:
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """``sparsity``: share cut of the prunable layers' weights, or of ``unit`` ("weights", "work");
+    """``sparsity``: share cut of the prunable layers' ``unit`` ("weights", "work", or "time" as
+    predicted for ``target``); ``pattern`` None: the best height for each layer's time;
     ``budget``: how it is shared out; ``refine``: names of refinements, in order."""
 
     sparsity: float = 0.8
-    pattern: Pattern = field(default_factory=Pattern)
+    pattern: Pattern | None = field(default_factory=Pattern)
     method: str = "magnitude"
     refine: tuple[str, ...] = ()
     reconstruct: bool = False
     budget: str = "uniform"
     unit: str = "weights"
+    target: str = "host"
     rearrange: bool = True
     overrides: Mapping[str, Override] = field(default_factory=dict)
     seed: int = 0
@@ -135,6 +139,7 @@ class Prepared:
 
 
 UNITS = {"weights": budgets.weights_cost, "work": budgets.work_cost}
+TIME = "time"
 
 
 def prune(
@@ -291,7 +296,7 @@ class _Job:
             override = self.options.overrides.get(name, Override())
             if override.sparsity == 0.0:
                 continue
-            found[name] = override.pattern or self.options.pattern
+            found[name] = override.pattern or self.options.pattern or Pattern()
         return found
 
     def _needs_data(self) -> Iterator[bool]:
@@ -330,7 +335,9 @@ class _Job:
         free = [size for size in self._sizes() if size.name not in fixed]
         if not free:
             return fixed
-        target, cost = 1 - o.sparsity, UNITS[o.unit]
+        if o.pattern is None:
+            return {**self._heights_and_densities(free), **fixed}
+        target, cost = 1 - o.sparsity, self._cost()
         if o.budget == "uniform":
             shared = budgets.uniform(free, target=target, cost=cost)
         elif o.budget == "erk":
@@ -344,6 +351,43 @@ class _Job:
         else:
             shared = budgets.sensitivity(free, self._errors(free), target=target, cost=cost)
         return {**shared, **fixed}
+
+    def _cost(self) -> budgets.Cost:
+        if self.options.unit in UNITS:
+            return UNITS[self.options.unit]
+        timer = self._timer()
+
+        def time(size: Size, density: float) -> float:
+            return timer.at(size.name, density, block_rows=self.goals[size.name].block_rows)
+
+        return time
+
+    def _timer(self) -> Timer:
+        table = CostTable.for_target(self.options.target)
+        return Timer(table, {name: shape_of(self.nodes[name]) for name in self.goals})
+
+    def _heights_and_densities(self, sizes: Sequence[Size]) -> dict[str, float]:
+        """Block rows and density of every layer: least error within the time; sets the patterns."""
+        timer = self._timer()
+        errors: dict[str, dict[tuple[int, float], float]] = {}
+        for i, size in enumerate(sizes):
+            self.progress("measuring sensitivity", i / len(sizes))
+            layer = self._layer(size.name)
+            errors[size.name] = {
+                (rows, density): _quick_error(layer, rows, density)
+                for rows in HEIGHTS
+                for density in SENSITIVE_AT
+            }
+        found = budgets.cheapest(
+            sizes,
+            errors,
+            cost=lambda size, o: timer.at(size.name, o[1], block_rows=o[0]),
+            target=1 - self.options.sparsity,
+            dense=sum(timer.dense(size.name) for size in sizes),
+        )
+        for name, (rows, _) in found.items():
+            self.goals[name] = Pattern(rows)
+        return {name: density for name, (_, density) in found.items()}
 
     def _errors(self, sizes: Sequence[Size]) -> dict[str, dict[float, float]]:
         """Relative output error of each layer at a few densities, by the method itself."""
@@ -467,6 +511,13 @@ def corrected(layer: Layer, now: Moments) -> Layer:
     return Layer(layer.name, solved.astype(np.float32), gram, now.mean)
 
 
+def _quick_error(layer: Layer, block_rows: int, density: float) -> float:
+    """The output error of keeping the best blocks by the method that costs least to ask."""
+    method = METHODS["magnitude" if layer.gram is None else "wanda"]
+    goal = Goal(block_rows, most_blocks(layer.rows, layer.cols, block_rows, density=density))
+    return output_error(layer, method.prune(layer, goal, seed=0))
+
+
 def output_error(layer: Layer, matrix: F32) -> float:
     """E|(W - V) x|^2 / E|W x|^2 on calibration data; |W - V|^2 / |W|^2 without."""
     gap = layer.matrix.astype(np.float64) - matrix
@@ -520,8 +571,10 @@ def _check(
     problems += [f'no refinement "{name}": {", ".join(REFINEMENTS)}' for name in unknown]
     if options.budget not in budgets.BUDGETS:
         problems.append(f'no budget "{options.budget}": {", ".join(budgets.BUDGETS)}')
-    if options.unit not in UNITS:
-        problems.append(f'no unit "{options.unit}": {", ".join(UNITS)}')
+    if options.unit not in (*UNITS, TIME):
+        problems.append(f'no unit "{options.unit}": {", ".join((*UNITS, TIME))}')
+    if options.pattern is None and options.unit != TIME:
+        problems.append("an automatic pattern needs the unit time: anything else favours 1x1")
     for name, override in options.overrides.items():
         if name not in nodes:
             problems.append(f'no layer "{name}"')

@@ -53,6 +53,7 @@ class Way:
     reconstruct: bool
     budget: str
     unit: str
+    target: str
     no_rearrange: bool
     layers: tuple[str, ...]
     seed: int
@@ -68,8 +69,9 @@ class Way:
     "--pattern",
     default="4x1",
     show_default=True,
-    metavar="OX1|N:M|OX1+N:M",
-    help="Blocks of O outputs x 1 input; N of every M inputs. 1x1 is unstructured.",
+    metavar="OX1|N:M|OX1+N:M|auto",
+    help="Blocks of O outputs x 1 input; N of every M inputs. 1x1 is unstructured; auto is the "
+    "best height for each layer, with --unit time.",
 )
 @click.option("--method", type=click.Choice(METHODS), default="magnitude", show_default=True)
 @click.option(
@@ -84,10 +86,17 @@ class Way:
 @click.option("--budget", type=click.Choice(BUDGETS), default="uniform", show_default=True)
 @click.option(
     "--unit",
-    type=click.Choice(("weights", "work")),
+    type=click.Choice(("weights", "work", "time")),
     default="weights",
     show_default=True,
-    help="What the sparsity counts: weights, or multiply-accumulates.",
+    help="What the sparsity counts: weights, multiply-accumulates, or predicted time.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(("host", "x86-64", "arm64", "wasm")),
+    default="host",
+    show_default=True,
+    help="Where time is predicted for.",
 )
 @click.option(
     "--layer",
@@ -199,7 +208,8 @@ def _options(way: Way) -> PruneOptions:
     from filigree.converter.errors import UsageError
     from filigree.converter.prune import Pattern, PruneOptions
 
-    problems, overrides, pattern = [], {}, Pattern()
+    problems, overrides = [], {}
+    pattern: Pattern | None = None
     for text in way.layers:
         try:
             name, found = override(text)
@@ -207,7 +217,7 @@ def _options(way: Way) -> PruneOptions:
         except ValueError as error:
             problems.append(str(error))
     try:
-        pattern = Pattern.parse(way.pattern)
+        pattern = None if way.pattern == "auto" else Pattern.parse(way.pattern)
     except ValueError as error:
         problems.append(str(error))
     if problems:
@@ -220,6 +230,7 @@ def _options(way: Way) -> PruneOptions:
         reconstruct=way.reconstruct,
         budget=way.budget,
         unit=way.unit,
+        target=way.target,
         rearrange=not way.no_rearrange,
         overrides=overrides,
         seed=way.seed,

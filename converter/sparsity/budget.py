@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,7 @@ class Size:
         return self.rows * self.cols * self.positions
 
 
+Option = TypeVar("Option", float, tuple[int, float])
 Cost = Callable[[Size, float], float]
 """What a layer costs at a density, in any unit."""
 
@@ -120,14 +122,30 @@ def sensitivity(
 
     Minimises the sum of errors. Raises UsageError if even the least densities cost too much.
     """
-    budget = target * _dense(sizes, cost) * (1 + ROUNDING)
+    return cheapest(sizes, errors, cost=cost, target=target, dense=_dense(sizes, cost))
+
+
+def cheapest(
+    sizes: Sequence[Size],
+    errors: Mapping[str, Mapping[Option, float]],
+    *,
+    cost: Callable[[Size, Option], float],
+    target: float,
+    dense: float,
+) -> dict[str, Option]:
+    """The option of each layer with the least sum of errors and a cost within ``target`` of
+    ``dense``: a multiple-choice knapsack, exact up to MOST_STATES different costs.
+
+    Raises UsageError if even the cheapest options cost too much.
+    """
+    budget = target * dense * (1 + ROUNDING)
     options = [sorted(errors[size.name]) for size in sizes]
-    costs = [np.array([cost(s, d) for d in o]) for s, o in zip(sizes, options, strict=True)]
+    costs = [np.array([cost(s, o) for o in some]) for s, some in zip(sizes, options, strict=True)]
     least = [float(c.min()) for c in costs]
     if sum(least) > budget:
         raise UsageError(
             f"a budget of {target:.1%} cannot be met",
-            [f"the sparsest layers allowed still take {sum(least) / _dense(sizes, cost):.1%}"],
+            [f"the sparsest layers allowed still take {sum(least) / dense:.1%}"],
         )
     front, steps = (np.zeros(1), np.zeros(1)), []
     for i, size in enumerate(sizes):

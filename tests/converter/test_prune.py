@@ -17,6 +17,8 @@ from filigree.converter.calibration import Data
 from filigree.converter.errors import UsageError
 from filigree.converter.frontends import onnx as frontend
 from filigree.converter.prune import Override, Pattern, PruneOptions, most_blocks
+from filigree.converter.sparsity.cost import CostTable
+from filigree.converter.sparsity.timing import Timer, shape_of
 from tests.converter.small import F32, model, onnx_runtime
 
 QUICK = PruneOptions(effort=0.02)
@@ -315,7 +317,7 @@ def test_every_problem_at_once(source: Path) -> None:
         "net.onnx cannot be pruned like that",
         "  sparsity 1.0 is not in [0, 1)",
         '  no refinement "prayer": dsnot, least_squares',
-        '  no unit "grams": weights, work',
+        '  no unit "grams": weights, work, time',
         '  layer "a": sparsity -0.1 is not in [0, 1)',
         '  no layer "nowhere"',
         '  no layer "dw"',
@@ -448,3 +450,37 @@ def test_an_average_of_other_zeros(tmp_path: Path) -> None:
     assert raised.value.lines == [
         'tensor "w1": checkpoint 1 has another mask than checkpoint 0 (96 of 384 weights differ)'
     ]
+
+
+def test_an_automatic_pattern_fits_the_time(digits: Path) -> None:
+    source = digits / "digits_dense.onnx"
+    options = PruneOptions(sparsity=0.6, pattern=None, unit="time", target="x86-64")
+    layers = prune.prune(source, options, data=None).layers
+    assert all(layer.pattern in ("1x1", "2x1", "4x1", "8x1") for layer in layers)
+    timer = timer_of(source, [layer.name for layer in layers], target="x86-64")
+    dense = sum(timer.dense(layer.name) for layer in layers)
+    taken = sum(
+        timer.at(layer.name, layer.blocks / layer.of, block_rows=int(layer.pattern[0]))
+        for layer in layers
+    )
+    assert taken <= 0.4 * dense * 1.001
+
+
+def test_a_time_budget_with_one_pattern(digits: Path) -> None:
+    source = digits / "digits_dense.onnx"
+    options = PruneOptions(sparsity=0.5, unit="time", budget="erk", target="arm64")
+    layers = prune.prune(source, options, data=None).layers
+    timer = timer_of(source, [layer.name for layer in layers], target="arm64")
+    taken = sum(timer.at(x.name, x.blocks / x.of, block_rows=4) for x in layers)
+    assert taken <= 0.5 * sum(timer.dense(x.name) for x in layers) * 1.001
+
+
+def timer_of(source: Path, names: list[str], *, target: str) -> Timer:
+    model = passes.run(frontend.load(source), portable=True)
+    nodes = {n.name or "": n for n in model.graph}
+    return Timer(CostTable.for_target(target), {name: shape_of(nodes[name]) for name in names})
+
+
+def test_an_automatic_pattern_needs_time(digits: Path) -> None:
+    with pytest.raises(UsageError, match="needs the unit time"):
+        prune.prune(digits / "digits_dense.onnx", PruneOptions(pattern=None), data=None)
