@@ -40,6 +40,7 @@ PACKAGES = (
     ("onnxruntime", "verify, bench --vs onnxruntime", "convert"),
     ("pillow", "run on images", "convert"),
     ("rich", "progress bars", "convert"),
+    ("torch", "finetune", "train"),
     ("wasmtime", "verify --on wasm (wasmtime)", "emulate"),
     ("ziglang", "compiling for arm64 and wasm", "cross"),
 )

@@ -163,7 +163,7 @@ class Pruner:
         """Share of the masks that is cut."""
         total = sum(mask.numel() for mask in self.masks.values())
         kept = sum(int(mask.sum()) for mask in self.masks.values())
-        return 1 - kept / max(1, total)
+        return float(1 - kept / max(1, total))
 
     def _cut(self, target: Target, cubic: float) -> None:
         weight = self.weights[target.weight]
