@@ -13,10 +13,11 @@ from filigree.cli.console import console, duration, percent, size
 from filigree.cli.options import force_option, json_option, names, register, report_option
 
 if TYPE_CHECKING:
-    from filigree.cli.tasks.bench import Bench, Peer
+    from filigree.cli.tasks.bench import Bench
     from filigree.cli.tasks.layers import Measured
+    from filigree.cli.tasks.peers import Peer
 
-PEERS = ("onnxruntime",)
+PEERS = ("onnxruntime", "openvino", "litert")
 
 
 @register("bench", "Time a packed model against others.")
@@ -25,7 +26,7 @@ PEERS = ("onnxruntime",)
     "--vs",
     type=names,
     metavar="PEER[=MODEL],...",
-    help="Other runtimes: onnxruntime, or onnxruntime=model.onnx.",
+    help="Other runtimes: onnxruntime, openvino, litert; onnxruntime=model.onnx.",
 )
 @click.option(
     "--against",
@@ -88,7 +89,7 @@ def command(
 
 
 def _peers(vs: tuple[str, ...], against: Path | None, *, dense: bool) -> list[Peer]:
-    from filigree.cli.tasks.bench import Peer
+    from filigree.cli.tasks.peers import Peer
     from filigree.converter.errors import UsageError
 
     problems, peers = [], []

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from filigree.cli.console import plural
 from filigree.cli.tasks.compare import relative
 from filigree.cli.tasks.layers import Measured
-from filigree.cli.tasks.packed import F32, OnnxModel, many, random_inputs, shapes
+from filigree.cli.tasks.packed import F32, many, random_inputs, shapes
+from filigree.cli.tasks.peers import Peer, open_peer
 from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned
 from filigree.native.model import Model
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Another runtime and the model it runs."""
-
-    name: str
-    model: Path
 
 
 @dataclass(frozen=True)
@@ -62,23 +54,20 @@ def measure(
             candidates.append(Candidate("filigree dense", _packed_call(twin.model, inputs)))
             sizes["filigree dense"] = twin.bytes
             differences["filigree dense"] = relative(many(twin.model.run(*inputs)), expected)
+        runtimes = [peer.name for peer in peers]
         for peer in peers:
-            name = f"{peer.name} {peer.model.stem}" if len(peers) > 1 else peer.name
-            session = OnnxModel(peer.model)
-            candidates.append(Candidate(name, _session_call(session, inputs)))
+            twice = runtimes.count(peer.name) > 1
+            name = f"{peer.name} {peer.model.stem}" if twice else peer.name
+            opened = open_peer(peer, inputs)
+            candidates.append(Candidate(name, opened.call))
             sizes[name] = peer.model.stat().st_size
-            differences[name] = relative(session.run(inputs), expected)
+            differences[name] = relative(opened.outputs, expected)
         timings = interleave(candidates, seconds=seconds, progress=progress)
     return Bench(timings, sizes, differences, core, ours.model.isa)
 
 
 def _packed_call(model: Model, inputs: list[F32]) -> Callable[[], object]:
     return lambda: model.run(*inputs)
-
-
-def _session_call(session: OnnxModel, inputs: list[F32]) -> Callable[[], object]:
-    feed = session.feed(inputs)
-    return lambda: session.session.run(None, feed)
 
 
 def layer_times(ours: Model, twin: Model | None) -> dict[str, Measured]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from filigree.cli.tasks import bench
 from filigree.cli.tasks.compare import TARGETS, Row, compare, make_case
 from filigree.cli.tasks.packed import F32, OnnxModel, many, open_packed, shapes
+from filigree.cli.tasks.peers import Peer
 from filigree.converter import ConvertOptions, convert, packfile
 from filigree.native.model import Model
 
@@ -109,7 +110,7 @@ def _verify(packed: Path, given: Sample, progress: Report) -> list[Row]:
 
 def _timing(sparse: Path, dense: Path, given: Sample, progress: Report) -> bench.Bench:
     ours, twin = _opened(sparse), _opened(dense)
-    peers = [bench.Peer("onnxruntime", given.sparse), bench.Peer("onnxruntime", given.dense)]
+    peers = [Peer("onnxruntime", given.sparse), Peer("onnxruntime", given.dense)]
     timing = bench.measure(ours, twin, peers=peers, seconds=2.0, progress=progress)
     return replace(timing, layers=bench.layer_times(ours.model, twin.model))
 

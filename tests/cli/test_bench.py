@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,47 @@ def test_options_that_do_not_go_together(cli: Cli, fil_file: Path) -> None:
     assert done.err == (
         "error: the options do not go together\n"
         "  --dense needs --against MODEL, the model that was converted\n"
-        "  --vs abacus: unknown peer; known: onnxruntime\n"
+        "  --vs abacus: unknown peer; known: onnxruntime, openvino, litert\n"
         "  --vs onnxruntime needs a model: --vs onnxruntime=model.onnx or --against MODEL\n"
     )
+
+
+def test_another_runtime(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
+    pytest.importorskip("openvino")
+    done = cli(
+        "bench", fil_file, "--against", onnx_file, "--vs", "openvino", "--seconds", "0.02", "--json"
+    )
+    assert (done.code, done.err) == (0, "")
+    results = {r["name"]: r for r in json.loads(done.out)["results"]}
+    assert results["openvino"]["difference"] < 1e-4
+
+
+def test_litert_runs_a_model_of_its_own(cli: Cli, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    folder, packed = data / "models" / "vww", tmp_path / "vww.fil"
+    assert cli("convert", folder / "mlperf_vww_96.onnx", "-o", packed).code == 0
+    peer = f"litert={folder / 'mlperf_vww_96_float.tflite'}"
+    done = cli("bench", packed, "--vs", peer, "--seconds", "0.02", "--json")
+    assert (done.code, done.err) == (0, "")
+    results = {r["name"]: r for r in json.loads(done.out)["results"]}
+    assert results["litert"]["difference"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("peer", "module"), [("openvino", "openvino"), ("litert", "ai_edge_litert")]
+)
+def test_a_runtime_that_is_not_here(
+    cli: Cli,
+    onnx_file: Path,
+    fil_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    peer: str,
+    module: str,
+) -> None:
+    for name in [n for n in sys.modules if n.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    done = cli("bench", fil_file, "--against", onnx_file, "--vs", peer)
+    package = module.replace("_", "-")
+    assert (done.code, done.out) == (5, "")
+    assert done.err == f"error: {package} is not installed\n  next: pip install {package}\n"

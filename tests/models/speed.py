@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from filigree.cli.tasks import bench
+from filigree.cli.tasks.peers import Peer
 from filigree.converter import ConvertOptions, convert
 from filigree.native.model import Model
 from tests.conftest import DATA
@@ -40,7 +41,7 @@ def row(name: str, source: Path, sparsity: float, *, folder: Path, seconds: floa
     result = bench.measure(
         bench.Ours(Model.from_bytes(packed), len(packed)),
         bench.Ours(Model.from_bytes(twin), len(twin)),
-        peers=[bench.Peer("onnxruntime", whole)],
+        peers=[Peer("onnxruntime", whole)],
         seconds=seconds,
     )
     ours, dense, peer = (t.median * 1e3 for t in result.timings)
