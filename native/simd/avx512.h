@@ -3,6 +3,7 @@
 
 #define VL            16
 #define FIL_REGISTERS 32
+#define FIL_MASKED    1
 typedef __m512 vf;
 typedef __mmask16 vm;
 
@@ -11,6 +12,8 @@ FIL_INLINE void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 FIL_INLINE vm v_first(uint32_t n) { return (vm)((1u << n) - 1); }
 FIL_INLINE vf v_load_n(const float *p, uint32_t n) { return _mm512_maskz_loadu_ps(v_first(n), p); }
 FIL_INLINE void v_store_n(float *p, vf a, uint32_t n) { _mm512_mask_storeu_ps(p, v_first(n), a); }
+FIL_INLINE vf v_load_m(const float *p, vm m) { return _mm512_maskz_loadu_ps(m, p); }
+FIL_INLINE void v_store_m(float *p, vf a, vm m) { _mm512_mask_storeu_ps(p, m, a); }
 FIL_INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
 FIL_INLINE vf v_zero(void) { return _mm512_setzero_ps(); }
 FIL_INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
@@ -30,10 +33,13 @@ FIL_INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a);
 FIL_INLINE float v_hsum(vf a) { return _mm512_reduce_add_ps(a); }
 FIL_INLINE float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
 
-FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
+FIL_INLINE void v_load2_m(const float *p, vm low, vm high, vf *even, vf *odd) {
   const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i o = _mm512_add_epi32(e, _mm512_set1_epi32(1));
-  vf a = v_load(p), b = v_load(p + VL);
+  vf a = v_load_m(p, low), b = v_load_m(p + VL, high);
   *even = _mm512_permutex2var_ps(a, e, b);
   *odd = _mm512_permutex2var_ps(a, o, b);
+}
+FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
+  v_load2_m(p, (vm)-1, (vm)-1, even, odd);
 }

@@ -6,6 +6,8 @@
  *   v_load v_store              VL floats, any alignment
  *   v_load_n v_store_n          the first n <= VL lanes; nothing else is touched, other lanes are 0
  *   v_load2                     2 * VL floats: those at even places, those at odd places
+ *   FIL_MASKED                  whether there is also: v_load_m v_store_m (the lanes of a vm; the
+ *                               others are 0, and not touched), v_load2_m (of each half), v_first
  *   v_set1 v_zero v_add v_sub v_mul v_div v_sqrt v_abs v_neg
  *   v_fma(a, b, c)              a * b + c, fused where the ISA can
  *   v_min(a, b) v_max(a, b)     b < a ? b : a and a < b ? b : a, so a NaN in a stays

@@ -147,6 +147,15 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
 #define SQUARES X(3, 1) X(3, 2) X(5, 1) X(5, 2)
 typedef void (*rows_fn)(const band *, const float *rows, uint32_t oy);
 
+#if FIL_MASKED
+#include "kernels/dwconv/direct.h"
+#else
+static int is_direct(const fil_conv *g) {
+  (void)g;
+  return 0;
+}
+#endif
+
 #define X(K, S) Y(K, S, 1) Y(K, S, 2) Y(K, S, 3) Y(K, S, 4)
 #define Y(K, S, R)                                                                                 \
   static void square_##K##_##S##_##R(const band *b, const float *rows, uint32_t oy) {              \
@@ -170,12 +179,15 @@ static const rows_fn squares[6][3][FIL_DW_ROWS + 1] = {
 static const rows_fn anies[FIL_DW_ROWS + 1] = {0, any_1, any_2, any_3, any_4};
 
 static const rows_fn *rows_of(const fil_conv *g) {
+#if FIL_MASKED
+  if (is_direct(g)) return directs[g->kh][g->sh];
+#endif
   if (g->kh != g->kw || g->kh > 5 || g->sh > 2 || g->dh != 1) return anies;
   return squares[g->kh][g->sh][1] ? squares[g->kh][g->sh] : anies;
 }
 
 static void run_band(const band *b, const rows_fn *rows, uint32_t oy, uint32_t outs) {
-  fill_band(b, oy, outs);
+  if (!is_direct(b->g)) fill_band(b, oy, outs);
   for (uint32_t done = 0, n; done < outs; done += n) {
     n = outs - done < FIL_DW_ROWS ? outs - done : FIL_DW_ROWS;
     rows[n](b, b->rows + (size_t)done * b->g->sh * b->l.row, oy + done);
