@@ -154,6 +154,7 @@ static int is_direct(const fil_conv *g) {
   (void)g;
   return 0;
 }
+static void run_direct(const band *b, uint32_t oy, uint32_t outs) { (void)b, (void)oy, (void)outs; }
 #endif
 
 #define X(K, S) Y(K, S, 1) Y(K, S, 2) Y(K, S, 3) Y(K, S, 4)
@@ -179,15 +180,16 @@ static const rows_fn squares[6][3][FIL_DW_ROWS + 1] = {
 static const rows_fn anies[FIL_DW_ROWS + 1] = {0, any_1, any_2, any_3, any_4};
 
 static const rows_fn *rows_of(const fil_conv *g) {
-#if FIL_MASKED
-  if (is_direct(g)) return directs[g->kh][g->sh];
-#endif
   if (g->kh != g->kw || g->kh > 5 || g->sh > 2 || g->dh != 1) return anies;
   return squares[g->kh][g->sh][1] ? squares[g->kh][g->sh] : anies;
 }
 
 static void run_band(const band *b, const rows_fn *rows, uint32_t oy, uint32_t outs) {
-  if (!is_direct(b->g)) fill_band(b, oy, outs);
+  if (is_direct(b->g)) {
+    run_direct(b, oy, outs);
+    return;
+  }
+  fill_band(b, oy, outs);
   for (uint32_t done = 0, n; done < outs; done += n) {
     n = outs - done < FIL_DW_ROWS ? outs - done : FIL_DW_ROWS;
     rows[n](b, b->rows + (size_t)done * b->g->sh * b->l.row, oy + done);
@@ -208,6 +210,8 @@ void FIL_KERNEL(dwconv)(const fil_dwconv_args *a) {
   const fil_conv *g = a->g;
   const rows_fn *rows = rows_of(g);
   band b = {.g = g, .l = fil_dw_layout_of(g), .rows = a->scratch, .bounds = finish_bounds(&a->e)};
+  /* a band is what scratch holds, or what is still in the cache when a late finish comes to it */
+  uint32_t most = is_direct(g) && !b.bounds.late ? g->out_h : b.l.band;
   for (uint32_t r = 0; r < a->w.rows; r++) {
     b.x = a->x + (size_t)r * a->x_pitch;
     b.x_limit = b.x + padded((size_t)g->in_h * g->in_w);
@@ -216,7 +220,7 @@ void FIL_KERNEL(dwconv)(const fil_dwconv_args *a) {
     b.w = a->w.values + (size_t)r * g->kh * g->kw;
     b.bias = a->w.bias[r];
     for (uint32_t oy = 0, outs; oy < g->out_h; oy += outs) {
-      outs = g->out_h - oy < b.l.band ? g->out_h - oy : b.l.band;
+      outs = g->out_h - oy < most ? g->out_h - oy : most;
       run_band(&b, rows, oy, outs);
       if (b.bounds.late) finish_late(a, &b, r, oy, outs);
     }
