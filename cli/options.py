@@ -91,6 +91,13 @@ def names(text: str) -> tuple[str, ...]:
 external_data_option = click.option(
     "--external-data", is_flag=True, help="Read weights that the model keeps in files beside it."
 )
+effort_option = click.option(
+    "--effort",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="How long to look for the best order of channels; 1 is seconds for a MobileNet.",
+)
 mean_option = click.option(
     "--mean",
     type=numbers,

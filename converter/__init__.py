@@ -30,7 +30,8 @@ class ConvertOptions:
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
-    ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks.
+    ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;
+    ``effort``: how much work goes into the order (1: seconds for a MobileNet).
     ``external_data``: read weights that the model keeps in files beside it.
     ``outputs``: values to cut the model at. ``name``: of the packed model (None: the file's).
     ``labels``, ``mean``, ``scale`` and ``size`` (height, width) travel in the metadata.
@@ -44,6 +45,7 @@ class ConvertOptions:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     input_layout: str | None = None
     rearrange: bool = True
+    effort: float = 1.0
     external_data: bool = False
     outputs: tuple[str, ...] = ()
     name: str | None = None

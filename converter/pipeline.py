@@ -117,7 +117,7 @@ def _rearranged(
     if not options.rearrange or options.pattern in ("dense", "1x1"):
         return None
     rows = BLOCK_ROWS if options.pattern == "auto" else int(options.pattern.partition("x")[0])
-    return rearrange.lossless(model, block_rows=rows)
+    return rearrange.lossless(model, block_rows=rows, effort=options.effort)
 
 
 def _check_same(before: Program, after: Program) -> None:

@@ -12,6 +12,7 @@ from filigree.cli.console import console, plural, size
 from filigree.cli.options import (
     byte_size,
     dims,
+    effort_option,
     external_data_option,
     force_option,
     json_option,
@@ -45,6 +46,7 @@ class Flags:
     outputs: tuple[str, ...]
     external_data: bool
     no_rearrange: bool
+    effort: float
 
 
 @register("convert", "Turn a model into a packed model.")
@@ -92,6 +94,7 @@ class Flags:
 @click.option("--size", type=dims, metavar="HxW", help="Height x width images are resized to.")
 @external_data_option
 @click.option("--no-rearrange", is_flag=True, help="Leave channels in their order.")
+@effort_option
 @click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
 @click.option(
     "--ram",
@@ -166,6 +169,7 @@ def _options(flags: Flags) -> ConvertOptions:
         outputs=flags.outputs,
         external_data=flags.external_data,
         rearrange=not flags.no_rearrange,
+        effort=flags.effort,
     )
 
 

@@ -10,6 +10,7 @@ import click
 
 from filigree.cli.console import console, percent, plural
 from filigree.cli.options import (
+    effort_option,
     force_option,
     json_option,
     mean_option,
@@ -57,6 +58,7 @@ class Way:
     no_rearrange: bool
     layers: tuple[str, ...]
     seed: int
+    effort: float
 
 
 @register("prune", "Cut a model's weights to a pattern.")
@@ -106,6 +108,7 @@ class Way:
     help="Something else for one layer.",
 )
 @click.option("--no-rearrange", is_flag=True, help="Leave channels in their order.")
+@effort_option
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--calib",
@@ -234,6 +237,7 @@ def _options(way: Way) -> PruneOptions:
         rearrange=not way.no_rearrange,
         overrides=overrides,
         seed=way.seed,
+        effort=way.effort,
     )
 
 
