@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures quality bench wheel clean system
+.PHONY: demo test lint format figures quality blocks bench wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -24,6 +24,9 @@ figures: $(VENV)/.test  ## accuracy and agreement of every model in FILIGREE_DAT
 
 quality: $(VENV)/.test  ## what pruning costs on every model in FILIGREE_DATA, as tables
 	$(BIN)/python -m tests.models.quality
+
+blocks: $(VENV)/.test  ## stored blocks before and after rearrangement, real networks
+	$(BIN)/python -m tests.models.blocks
 
 bench: $(VENV)/.test  ## the README's speed table
 	$(BIN)/python -m tests.models.speed
