@@ -3,8 +3,8 @@
     make blocks
 
 Every layer but the first and the last loses ``--sparsity`` of its weights by magnitude,
-unstructured. As they are; every layer's rows sorted by L1 norm (1xN's order, which ignores that layers share
-channels); and rearranged as a whole network, without changing its function.
+unstructured. As they are; every layer's rows sorted by L1 norm (1xN's order, which ignores that
+layers share channels); and rearranged as a whole network, without changing its function.
 """
 
 from __future__ import annotations

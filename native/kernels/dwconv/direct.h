@@ -4,7 +4,7 @@
 #ifndef FIL_DWCONV_DIRECT_H
 #define FIL_DWCONV_DIRECT_H
 
-enum { DIRECT_ROWS = (FIL_DW_ROWS - 1) * 2 + 5, DIRECT_TAPS = 6 };
+enum { DIRECT_TAPS = 6 };
 
 /* VL output columns from `ox`, and which columns of a row their taps may read: stride 1 has a mask
  * for each tap, stride 2 one for each pair of taps and half of the columns they lie in. */
@@ -59,14 +59,14 @@ FIL_INLINE void taps_of_row(const strip *s, const float *row, vm alive, vf *x, c
 FIL_INLINE void direct(const band *b, const strip *s, const vf *w, uint32_t oy, const uint32_t K,
                        const uint32_t S, const uint32_t R, const int whole) {
   const fil_conv *g = b->g;
-  int64_t top = (int64_t)oy * S - g->pad_top, width = g->in_w;
+  uint64_t top = (uint64_t)oy * S - g->pad_top; /* wraps above the input */
   vf sum[FIL_DW_ROWS];
   FIL_UNROLL(r, R) sum[r] = v_set1(b->bias);
   FIL_UNROLL(y, (R - 1) * S + K) {
-    int64_t iy = top + (int64_t)y;
-    int inside = whole || (iy >= 0 && iy < (int64_t)g->in_h);
+    uint64_t iy = top + y;
+    int inside = whole || iy < g->in_h;
     vf x[DIRECT_TAPS];
-    taps_of_row(s, b->x + (inside ? iy : 0) * width, inside ? (vm)-1 : 0, x, K, S, whole);
+    taps_of_row(s, b->x + (inside ? iy : 0) * g->in_w, inside ? (vm)-1 : 0, x, K, S, whole);
     FIL_UNROLL(k, K) {
       FIL_UNROLL(r, R) {
         size_t ky = y - r * S; /* wraps above the kernel */
@@ -78,27 +78,31 @@ FIL_INLINE void direct(const band *b, const strip *s, const vf *w, uint32_t oy, 
   FIL_UNROLL(r, R) v_store_m(out + r * g->out_w, v_clamp(sum[r], b->bounds), s->keep);
 }
 
-FIL_INLINE void direct_rows(const band *b, const strip *s, const vf *w, uint32_t oy,
-                            const uint32_t K, const uint32_t S, const uint32_t R) {
-  int64_t top = (int64_t)oy * S - b->g->pad_top;
-  if (top >= 0 && top + (R - 1) * S + K <= b->g->in_h) direct(b, s, w, oy, K, S, R, 1);
-  else direct(b, s, w, oy, K, S, R, 0);
+/* Whether the input rows of output rows [oy, oy + R) all exist. */
+FIL_INLINE int is_whole(const fil_conv *g, uint32_t oy, const uint32_t K, const uint32_t S,
+                        const uint32_t R) {
+  uint64_t top = (uint64_t)oy * S, rows = (R - 1) * S + K;
+  return top >= g->pad_top && top - g->pad_top + rows <= g->in_h;
 }
 
-/* Output rows [oy, oy + outs): weights and masks stay in registers down a strip. */
+/* Output rows [oy, oy + outs): weights and masks stay in registers down a strip. Rows at an edge,
+ * and what is left of four, go one by one. */
 FIL_INLINE void direct_band(const band *b, uint32_t oy, uint32_t outs, const uint32_t K,
                             const uint32_t S) {
+  const fil_conv *g = b->g;
   vf w[25];
   FIL_UNROLL(k, K * K) w[k] = v_set1(b->w[k]);
-  for (uint32_t ox = 0; ox < b->g->out_w; ox += VL) {
-    strip s = strip_at(b->g, ox, K, S);
-    uint32_t done = 0;
-    for (; done + 4 <= outs; done += 4) direct_rows(b, &s, w, oy + done, K, S, 4);
-    if (outs - done >= 2) {
-      direct_rows(b, &s, w, oy + done, K, S, 2);
-      done += 2;
+  for (uint32_t ox = 0; ox < g->out_w; ox += VL) {
+    strip s = strip_at(g, ox, K, S);
+    for (uint32_t done = 0; done < outs;) {
+      if (outs - done >= FIL_DW_ROWS && is_whole(g, oy + done, K, S, FIL_DW_ROWS)) {
+        direct(b, &s, w, oy + done, K, S, FIL_DW_ROWS, 1);
+        done += FIL_DW_ROWS;
+      } else {
+        direct(b, &s, w, oy + done, K, S, 1, 0);
+        done++;
+      }
     }
-    if (done < outs) direct_rows(b, &s, w, oy + done, K, S, 1);
   }
 }
 
