@@ -110,3 +110,20 @@ scale_option = click.option(
     metavar="NUMBER,...",
     help="Pixel scale, one value or one per channel.",
 )
+sparsity_option = click.option(
+    "--sparsity", type=float, default=0.8, show_default=True, help="Share to cut, in [0, 1)."
+)
+layer_option = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME=0.5|4x1|0.5:4x1|dense",
+    help="Something else for one layer.",
+)
+label_offset_option = click.option(
+    "--label-offset", type=int, default=0, show_default=True, help="Added to every label."
+)
+no_rearrange_option = click.option(
+    "--no-rearrange", is_flag=True, help="Leave channels in their order."
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True)

@@ -34,6 +34,7 @@ from filigree.converter.lowering.program import (
 from filigree.converter.sparsity import pattern
 from filigree.native import enums as c
 from filigree.native._ffi import ffi, lib
+from filigree.native.model import ITEM_OF
 
 Bytes = NDArray[np.uint8]
 
@@ -274,19 +275,6 @@ def _sync_folder(folder: Path) -> None:
 
 # --- reading ---
 
-_ITEMS = {
-    "E_SECTIONS": "section",
-    "E_CRC": "section",
-    "E_TENSOR": "tensor",
-    "E_LIFETIME": "tensor",
-    "E_WEIGHTS": "weights",
-    "E_INDEX": "weights",
-    "E_OP": "op",
-    "E_BOUNDS": "op",
-    "E_UNSUPPORTED": "op",
-    "E_IO": "port",
-}
-
 
 def _aligned(data: bytes) -> Bytes:
     """A copy of ``data`` aligned as the loader wants it."""
@@ -307,7 +295,7 @@ def _opened(file: Bytes) -> Any:
         return model
     name = ffi.string(lib.fil_status_name(status)).decode()
     sentence = ffi.string(lib.fil_status_sentence(status)).decode()
-    item = _ITEMS.get(name, "item")
+    item = ITEM_OF.get(name, "item")
     where = f" ({item} {model.bad_item})" if model.bad_item >= 0 else ""
     raise BadFile("not a valid packed model", [f"{sentence}{where} [{name}]"])
 

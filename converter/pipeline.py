@@ -81,7 +81,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     )
     stages.start("rearranging")
     before = _lowered(model, source, options)
-    arranged = _rearranged(model, options, costs)
+    arranged = _rearranged(model, options)
     stages.start("lowering")
     program = before
     if arranged is not None and arranged.orders:
@@ -111,9 +111,7 @@ def _lowered(model: ir.Model, source: Path, options: ConvertOptions) -> Program:
     return program
 
 
-def _rearranged(
-    model: ir.Model, options: ConvertOptions, costs: CostTable
-) -> rearrange.Rearranged | None:
+def _rearranged(model: ir.Model, options: ConvertOptions) -> rearrange.Rearranged | None:
     if not options.rearrange or options.pattern in ("dense", "1x1"):
         return None
     rows = BLOCK_ROWS if options.pattern == "auto" else int(options.pattern.partition("x")[0])

@@ -275,10 +275,7 @@ class _Job:
 
     def _arranged(self) -> tuple[dict[str, float], rearrange.Rearranged | None]:
         """The budget, and the graph with its channels in their final order."""
-        if self.data is not None and any(self._needs_data()):
-            self.seen = self._moments(self.model)
-        else:
-            self.seen = {}
+        self.seen = {} if self.data is None else self._moments(self.model)
         densities = self._densities()
         return densities, self._rearranged(densities) if self.options.rearrange else None
 
@@ -298,12 +295,6 @@ class _Job:
                 continue
             found[name] = override.pattern or self.options.pattern or Pattern()
         return found
-
-    def _needs_data(self) -> Iterator[bool]:
-        o = self.options
-        yield METHODS[o.method].needs_gram
-        yield from (REFINEMENTS[name].needs_gram for name in o.refine)
-        yield o.reconstruct or o.budget == "sensitivity" or self.data is not None
 
     def _moments(self, model: ir.Model) -> dict[str, Moments]:
         assert self.data is not None

@@ -33,7 +33,7 @@ _OP_KINDS = {
     for name in dir(lib)
     if name.startswith("FIL_OP_") and name != "FIL_OP_COUNT"
 }
-_ITEM_OF = {
+ITEM_OF = {
     "E_SECTIONS": "section",
     "E_CRC": "section",
     "E_TENSOR": "tensor",
@@ -59,7 +59,7 @@ class BadFile(Exception):
     source: str = "packed model"
 
     def __str__(self) -> str:
-        where = f" ({_ITEM_OF.get(self.status, 'item')} {self.item})" if self.item >= 0 else ""
+        where = f" ({ITEM_OF.get(self.status, 'item')} {self.item})" if self.item >= 0 else ""
         return f"{self.source}: {self.sentence}{where} [{self.status}]"
 
 

@@ -18,6 +18,7 @@ from filigree.cli.options import (
     json_option,
     mean_option,
     named_dims,
+    no_rearrange_option,
     register,
     report_option,
     scale_option,
@@ -93,7 +94,7 @@ class Flags:
 @scale_option
 @click.option("--size", type=dims, metavar="HxW", help="Height x width images are resized to.")
 @external_data_option
-@click.option("--no-rearrange", is_flag=True, help="Leave channels in their order.")
+@no_rearrange_option
 @effort_option
 @click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
 @click.option(

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filigree.cli.console import console, percent, plural
-from filigree.cli.options import force_option, json_option, mean_option, register, scale_option
+from filigree.cli.options import (
+    force_option,
+    json_option,
+    label_offset_option,
+    layer_option,
+    mean_option,
+    no_rearrange_option,
+    register,
+    scale_option,
+    seed_option,
+    sparsity_option,
+)
 
 if TYPE_CHECKING:
     from filigree.cli.tasks.finetuning import Outcome
@@ -72,14 +83,10 @@ class Way:
     help="Data to judge by; without it, every tenth sample of --data.",
 )
 @click.option("--samples", type=click.IntRange(1), help="Train on the first so many samples.")
-@click.option(
-    "--label-offset", type=int, default=0, show_default=True, help="Added to every label."
-)
+@label_offset_option
 @mean_option
 @scale_option
-@click.option(
-    "--sparsity", type=float, default=0.8, show_default=True, help="Share to cut, in [0, 1)."
-)
+@sparsity_option
 @click.option(
     "--pattern",
     default="4x1",
@@ -88,14 +95,8 @@ class Way:
     help="Blocks of O outputs x 1 input; N of every M inputs. 1x1 is unstructured.",
 )
 @click.option("--budget", type=click.Choice(BUDGETS), default="uniform", show_default=True)
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="NAME=0.5|4x1|0.5:4x1|dense",
-    help="Something else for one layer.",
-)
-@click.option("--no-rearrange", is_flag=True, help="Leave channels in their order.")
+@layer_option
+@no_rearrange_option
 @click.option("--decay-mask", is_flag=True, help="Let weights fade out instead of cutting them.")
 @click.option(
     "--distil", is_flag=True, help="Learn from the dense model, too: its scores and its layers."
@@ -105,7 +106,7 @@ class Way:
 @click.option("--rate", type=float, default=5e-3, show_default=True, help="Highest learning rate.")
 @click.option("--optimiser", type=click.Choice(OPTIMISERS), default="adamw", show_default=True)
 @click.option("--decay", type=float, default=0.01, show_default=True, help="Weight decay.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option
 @click.option(
     "--threads",
     type=int,

@@ -13,11 +13,16 @@ from filigree.cli.options import (
     effort_option,
     force_option,
     json_option,
+    label_offset_option,
+    layer_option,
     mean_option,
     names,
+    no_rearrange_option,
     register,
     report_option,
     scale_option,
+    seed_option,
+    sparsity_option,
 )
 
 if TYPE_CHECKING:
@@ -64,9 +69,7 @@ class Way:
 @register("prune", "Cut a model's weights to a pattern.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The pruned model (.onnx).")
-@click.option(
-    "--sparsity", type=float, default=0.8, show_default=True, help="Share to cut, in [0, 1)."
-)
+@sparsity_option
 @click.option(
     "--pattern",
     default="4x1",
@@ -100,16 +103,10 @@ class Way:
     show_default=True,
     help="Where time is predicted for.",
 )
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="NAME=0.5|4x1|0.5:4x1|dense",
-    help="Something else for one layer.",
-)
-@click.option("--no-rearrange", is_flag=True, help="Leave channels in their order.")
+@layer_option
+@no_rearrange_option
 @effort_option
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option
 @click.option(
     "--calib",
     type=click.Path(path_type=Path),
@@ -120,9 +117,7 @@ class Way:
     "--test", type=click.Path(path_type=Path), metavar="DATA", help="Data to judge the result by."
 )
 @click.option("--samples", type=click.IntRange(1), help="Use the first so many samples.")
-@click.option(
-    "--label-offset", type=int, default=0, show_default=True, help="Added to every label."
-)
+@label_offset_option
 @mean_option
 @scale_option
 @click.option("--crop", type=float, help="Centred square of an image, e.g. 0.875.")

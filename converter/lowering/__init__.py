@@ -19,7 +19,7 @@ from filigree.converter.lowering.builder import Builder, Refused, free_name
 from filigree.converter.lowering.fuse import fuse
 from filigree.converter.lowering.program import Place, Port, Program, Tensor
 from filigree.converter.lowering.view import View, row_major
-from filigree.converter.passes.graph import dims
+from filigree.converter.passes.graph import cut_before, dims
 from filigree.native import enums as c
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -57,7 +57,7 @@ def lower(model: ir.Model, *, name: str, input_layout: str | None = None) -> Pro
             _check_type(node)
             OPERATORS[node.op_type].lower(builder, node)
         except Refused as refused:
-            problems.append(Unsupported(node.op_type, builder.node, str(refused), _before(node)))
+            problems.append(Unsupported(node.op_type, builder.node, str(refused), cut_before(node)))
             lost |= {v.name or "" for v in node.outputs}
     if problems:
         raise UnsupportedModel.of(source_of(model), problems)
@@ -127,11 +127,6 @@ def _add_output(b: Builder, value: ir.Value) -> None:
     b.tensors[tensor] = Tensor(tensor, shape, 0, math.prod(shape), Place.OUTPUT)
     b.map(c.FIL_MAP_COPY, [source], View(tensor, 0, shape, row_major(shape)))
     b.outputs.append(Port(name, tensor, shape))
-
-
-def _before(node: ir.Node) -> str:
-    given = [v for v in node.inputs if v is not None and v.producer() is not None]
-    return (given[0].name or "") if given else ""
 
 
 def _within_caps(program: Program, source: str) -> Program:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from filigree.converter.lowering.program import (
     F32,
+    LANES,
     Activation,
     MapParams,
     Op,
@@ -22,24 +23,17 @@ from filigree.converter.lowering.program import (
     Program,
     Tensor,
     Weights,
+    padded_pitch,
 )
 from filigree.converter.lowering.view import Loop, View, by_memory, loops, padded, row_major
 from filigree.converter.passes.graph import constant, dims
 from filigree.native import enums as c
 
-LANES = 16
-SET_VECTORS = 8  # planes this many vectors apart fall into the same cache sets
 MOST_OPS_PER_NODE = 256
 
 
 class Refused(Exception):
     """A form of an operator that cannot be lowered; the text is the reason."""
-
-
-def padded_pitch(positions: int) -> int:
-    """Elements from plane to plane: whole vectors, one more where planes would share cache sets."""
-    vectors = -(-positions // LANES)
-    return LANES * (vectors + (vectors % SET_VECTORS == 0 and vectors > SET_VECTORS))
 
 
 @dataclass

@@ -25,6 +25,15 @@ from filigree.native import enums as c
 
 F32 = NDArray[np.float32]
 
+LANES = 16  # of the widest vectors: what planes in the arena are padded to
+SET_VECTORS = 8  # planes this many vectors apart fall into the same cache sets
+
+
+def padded_pitch(positions: int) -> int:
+    """Elements from plane to plane: whole vectors, one more where planes would share cache sets."""
+    vectors = -(-positions // LANES)
+    return LANES * (vectors + (vectors % SET_VECTORS == 0 and vectors > SET_VECTORS))
+
 
 class Place(enum.IntEnum):
     """Where a tensor lives at run time (``fil_place``)."""
@@ -271,6 +280,6 @@ class Program:
     weights: dict[str, Weights]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    lanes: int = 16
+    lanes: int = LANES
     plan: Plan | None = None
     meta: dict[str, Any] = field(default_factory=dict)

@@ -32,6 +32,12 @@ def sole_user(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
+def cut_before(node: ir.Node) -> str:
+    """A value that ``node`` reads and another node makes, to cut the model at; "" if none."""
+    made = (v for v in node.inputs if v is not None and v.producer() is not None)
+    return next((v.name or "" for v in made), "")
+
+
 def dims(value: ir.Value) -> tuple[int, ...]:
     """The static shape of a value. Raises ValueError if a dim is open."""
     shape = value.shape

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from filigree.converter.errors import Unsupported, UnsupportedModel
 from filigree.converter.frontends.onnx import source_of
+from filigree.converter.passes.graph import cut_before
 
 
 def apply(model: ir.Model) -> bool:
@@ -17,7 +18,7 @@ def apply(model: ir.Model) -> bool:
 
     known = supported_ops()
     problems = [
-        Unsupported(_full_name(node), node.name or "", "no such operator here", _before(node))
+        Unsupported(_full_name(node), node.name or "", "no such operator here", cut_before(node))
         for node in model.graph
         if _full_name(node) not in known
     ]
@@ -28,8 +29,3 @@ def apply(model: ir.Model) -> bool:
 
 def _full_name(node: ir.Node) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-
-
-def _before(node: ir.Node) -> str:
-    given = [v for v in node.inputs if v is not None and v.producer() is not None]
-    return (given[0].name or "") if given else ""

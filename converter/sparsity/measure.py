@@ -32,6 +32,7 @@ from filigree.converter.lowering.program import (
     Program,
     Tensor,
     Weights,
+    padded_pitch,
 )
 from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cost import CONV_POSITIONS, DENSE, SPARSE, CostTable, Grid, Shape
@@ -216,7 +217,7 @@ def _product(
             out_w=positions,
             in_h=1,
             out_h=1,
-            cs=_pitch(positions),
+            cs=padded_pitch(positions),
             ys=positions,
         )
     return _Case(kind, params, _weights(_random(rows, cols, density, pattern), kind, pattern))
@@ -229,19 +230,13 @@ def _plane_params(channels: int, side: int, *, k: int) -> ConvParams:
         in_w=side,
         out_h=side,
         out_w=side,
-        cs=_pitch(side * side),
+        cs=padded_pitch(side * side),
         ys=side,
         kh=k,
         kw=k,
         pad_top=k // 2,
         pad_left=k // 2,
     )
-
-
-def _pitch(positions: int) -> int:
-    """As lowering pads planes: whole vectors, and not a multiple of a cache set's stride."""
-    vectors = -(-positions // 16)
-    return 16 * (vectors + (vectors % 8 == 0 and vectors > 8))
 
 
 def _random(rows: int, cols: int, density: float, pattern: str = DENSE) -> F32:
@@ -286,7 +281,7 @@ def _program(case: _Case, repeats: int) -> Program:
 def _tensor(name: str, planes: int, positions: int) -> Tensor:
     if positions == 1:
         return Tensor(name, (planes,), 0, -(-planes // 16) * 16)
-    return Tensor(name, (planes, positions), 1, _pitch(positions))
+    return Tensor(name, (planes, positions), 1, padded_pitch(positions))
 
 
 def _map(

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from filigree.converter.lowering.program import padded_pitch
 from tests.kernels import library
-from tests.kernels.harness import _set, epilogue, fill, paint, up
+from tests.kernels.harness import _set, epilogue, fill, paint
 from tests.kernels.matrices import Matrix
 from tests.kernels.windows import Window
 
@@ -45,12 +46,6 @@ def aligned(values: NDArray[Any]) -> NDArray[Any]:
     view = held[start : start + values.nbytes].view(values.dtype)
     view[:] = values.reshape(-1)
     return view
-
-
-def arena_pitch(positions: int) -> int:
-    """The pitch that lowering chooses (cache-set aliasing avoided)."""
-    pitch = up(positions, LANES)
-    return pitch + LANES if pitch // LANES % 8 == 0 and pitch // LANES > 8 else pitch
 
 
 def seconds(bench: Bench, isa: str) -> float:
@@ -95,7 +90,7 @@ def stored(w: Matrix) -> int:
 
 
 def spmm(rows: int, cols: int, positions: int, block_rows: int, density: float) -> Bench:
-    w, pitch = sparse(rows, cols, block_rows, density), arena_pitch(positions)
+    w, pitch = sparse(rows, cols, block_rows, density), padded_pitch(positions)
     fields = {"w": w.fields(), "x_pitch": pitch, "out_pitch": pitch, "positions": positions}
     fields["e"] = epilogue("clamp", lo=0.0, hi=6.0)
     name = f"{rows}x{cols}x{positions} {block_rows}x1 {density:.0%}"
@@ -115,13 +110,13 @@ def conv(
     n_in, n = window.h * window.w, window.out_h * window.out_w
     block_rows = 8 if density == 1 else 4
     w = sparse(rows, channels * window.kh * window.kw, block_rows, density)
-    planar = {"cs": arena_pitch(n_in), "ys": window.w, "xs": 1}
+    planar = {"cs": padded_pitch(n_in), "ys": window.w, "xs": 1}
     walk = {"cs": 1, "ys": window.w * channels, "xs": channels} if pixels else planar
-    pitch = arena_pitch(n)
+    pitch = padded_pitch(n)
     fields = {"w": w.fields(), "g": window.fields() | walk | {"channels": channels}}
     fields |= {"out_pitch": pitch, "e": epilogue("clamp", lo=0.0, hi=6.0)}
     name = f"{rows}x{channels} {window}{' pixels' * pixels} {density:.0%}"
-    arrays = {**w.arrays(), "x": paint(channels * arena_pitch(n_in))}
+    arrays = {**w.arrays(), "x": paint(channels * padded_pitch(n_in))}
     scratch = ("panel", w.dense.shape[1] * 64 * 4)
     return Bench("conv", name, stored(w) * n, fields, arrays, rows * pitch, scratch)
 
@@ -133,14 +128,14 @@ def dwconv(channels: int, size: int, k: int, stride: int) -> Bench:
     n_in, n = size * size, window.out_h * window.out_w
     geometry = window.fields() | {"channels": channels}
     matrix = {"rows": channels, "cols": k * k, "groups": channels, "block_rows": 1}
-    fields = {"w": matrix, "g": geometry, "x_pitch": arena_pitch(n_in)}
-    fields |= {"out_pitch": arena_pitch(n), "e": epilogue("clamp", lo=0.0, hi=6.0)}
+    fields = {"w": matrix, "g": geometry, "x_pitch": padded_pitch(n_in)}
+    fields |= {"out_pitch": padded_pitch(n), "e": epilogue("clamp", lo=0.0, hi=6.0)}
     arrays = {"w.values": paint(channels * k * k), "w.bias": paint(channels)}
-    arrays["x"] = paint(channels * arena_pitch(n_in))
+    arrays["x"] = paint(channels * padded_pitch(n_in))
     scratch = ("scratch", int(lib.fil_dwconv_scratch(ffi.new("fil_conv *", geometry))))
     name = f"{channels}x{size}x{size} k{k} s{stride}"
     work = channels * n * k * k
-    return Bench("dwconv", name, work, fields, arrays, channels * arena_pitch(n), scratch)
+    return Bench("dwconv", name, work, fields, arrays, channels * padded_pitch(n), scratch)
 
 
 def benches() -> Iterator[Callable[[], Bench]]:
