@@ -19,6 +19,7 @@ FIL_INLINE void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 FIL_INLINE vm v_first(uint32_t n) { return (vm)((1u << n) - 1); }
 FIL_INLINE vf v_load_n(const float *p, uint32_t n) { return _mm512_maskz_loadu_ps(v_first(n), p); }
 FIL_INLINE void v_store_n(float *p, vf a, uint32_t n) { _mm512_mask_storeu_ps(p, v_first(n), a); }
+FIL_INLINE vf v_narrow(vf a) { return a; }
 FIL_INLINE vf v_load_m(const float *p, vm m) { return _mm512_maskz_loadu_ps(m, p); }
 FIL_INLINE void v_store_m(float *p, vf a, vm m) { _mm512_mask_storeu_ps(p, m, a); }
 FIL_INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
@@ -49,4 +50,23 @@ FIL_INLINE void v_load2_m(const float *p, vm low, vm high, vf *even, vf *odd) {
 }
 FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
   v_load2_m(p, (vm)-1, (vm)-1, even, odd);
+}
+
+/* Half a vector, for what is too narrow for a whole one: h_ as v_. */
+#define FIL_HALF 8
+typedef __m256 hf;
+
+FIL_INLINE hf h_narrow(vf a) { return _mm512_castps512_ps256(a); }
+FIL_INLINE hf h_load_m(const float *p, vm m) { return _mm256_maskz_loadu_ps((__mmask8)m, p); }
+FIL_INLINE void h_store_m(float *p, hf a, vm m) { _mm256_mask_storeu_ps(p, (__mmask8)m, a); }
+FIL_INLINE hf h_set1(float a) { return _mm256_set1_ps(a); }
+FIL_INLINE hf h_min(hf a, hf b) { return _mm256_min_ps(b, a); }
+FIL_INLINE hf h_max(hf a, hf b) { return _mm256_max_ps(b, a); }
+FIL_INLINE hf h_fma(hf a, hf b, hf c) { return _mm256_fmadd_ps(a, b, c); }
+FIL_INLINE void h_load2_m(const float *p, vm low, vm high, hf *even, hf *odd) {
+  const __m256i e = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+  const __m256i o = _mm256_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15);
+  hf a = h_load_m(p, low), b = h_load_m(p + FIL_HALF, high);
+  *even = _mm256_permutex2var_ps(a, e, b);
+  *odd = _mm256_permutex2var_ps(a, o, b);
 }

@@ -1,127 +1,129 @@
 /* Depthwise convolution straight from the plane, for instruction sets whose masked loads cost what
  * plain ones do: columns and rows outside the input are masked to zero, so that no row is copied.
+ *
+ * Included once for whole vectors and once for halves (rows of at most that many columns): D(name)
+ * is the name for that width, DF and DL are its vector and lanes.
  */
-#ifndef FIL_DWCONV_DIRECT_H
-#define FIL_DWCONV_DIRECT_H
 
-enum { DIRECT_TAPS = 6 };
-
-/* VL output columns from `ox`, and which columns of a row their taps may read: stride 1 has a mask
+/* DL output columns from `ox`, and which columns of a row their taps may read: stride 1 has a mask
  * for each tap, stride 2 one for each pair of taps and half of the columns they lie in. */
-typedef struct strip {
-  vm low[DIRECT_TAPS], high[DIRECT_TAPS], keep;
+typedef struct D(strip) {
+  vm low[MASKS], high[MASKS], keep;
   int64_t first; /* input column of the first output's first tap */
   uint32_t ox;
-} strip;
+} D(strip);
 
-static int is_direct(const fil_conv *g) {
-  return g->kh == g->kw && (g->kh == 3 || g->kh == 5) && g->sh == g->sw && g->sh <= 2 &&
-         g->dh == 1 && g->dw == 1;
-}
-
-/* Which of the VL columns from `first` on are inside a row of `width`. */
-FIL_INLINE vm inside_row(int64_t first, int64_t width) {
+/* Which of the DL columns from `first` on are inside a row of `width`. */
+static vm D(inside)(int64_t first, int64_t width) {
   int64_t from = first < 0 ? -first : 0, to = width - first;
-  if (from > VL) from = VL;
+  if (from > DL) from = DL;
   if (to < 0) to = 0;
-  if (to > VL) to = VL;
+  if (to > DL) to = DL;
   return v_first((uint32_t)to) & (vm)~v_first((uint32_t)from);
 }
 
-FIL_INLINE strip strip_at(const fil_conv *g, uint32_t ox, const uint32_t K, const uint32_t S) {
-  strip s = {.ox = ox, .first = (int64_t)ox * S - g->pad_left};
-  const uint32_t masks = S == 1 ? K : (K + 1) / 2;
-  FIL_UNROLL(k, masks) {
-    s.low[k] = inside_row(s.first + (int64_t)k * S, g->in_w);
-    s.high[k] = inside_row(s.first + (int64_t)k * S + VL, g->in_w);
+static D(strip) D(strip_at)(const fil_conv *g, uint32_t ox) {
+  D(strip) s = {.ox = ox, .first = (int64_t)ox * g->sw - g->pad_left};
+  for (uint32_t k = 0; k < MASKS; k++) {
+    s.low[k] = D(inside)(s.first + (int64_t)k * g->sw, g->in_w);
+    s.high[k] = D(inside)(s.first + (int64_t)k * g->sw + DL, g->in_w);
   }
-  s.keep = v_first(g->out_w - ox < VL ? g->out_w - ox : VL);
+  s.keep = v_first(g->out_w - ox < DL ? g->out_w - ox : DL);
   return s;
 }
 
 /* What K taps of one input row read; alive: all lanes, or none for a row outside the input. */
-FIL_INLINE void taps_of_row(const strip *s, const float *row, vm alive, vf *x, const uint32_t K,
-                            const uint32_t S, const int whole) {
+FIL_INLINE void D(taps)(const D(strip) * s, const float *row, vm alive, DF *x, const uint32_t K,
+                        const uint32_t S, const int whole) {
   row += s->first;
   if (S == 1) {
     FIL_UNROLL(k, K) {
-      x[k] = v_load_m(row + k, whole ? s->low[k] : s->low[k] & alive);
+      x[k] = D(load_m)(row + k, whole ? s->low[k] : s->low[k] & alive);
     }
     return;
   }
   FIL_UNROLL(j, (K + 1) / 2) {
     vm low = whole ? s->low[j] : s->low[j] & alive, high = whole ? s->high[j] : s->high[j] & alive;
-    v_load2_m(row + 2 * j, low, high, &x[2 * j], &x[2 * j + 1]);
+    D(load2_m)(row + 2 * j, low, high, &x[2 * j], &x[2 * j + 1]);
   }
 }
 
 /* R output rows from oy of a strip; whole: all their input rows exist. */
-FIL_INLINE void direct(const band *b, const strip *s, const vf *w, uint32_t oy, const uint32_t K,
-                       const uint32_t S, const uint32_t R, const int whole) {
+FIL_INLINE void D(tile)(const band *b, const D(strip) * s, const DF *w, uint32_t oy,
+                        const uint32_t K, const uint32_t S, const uint32_t R, const int whole) {
   const fil_conv *g = b->g;
   uint64_t top = (uint64_t)oy * S - g->pad_top; /* wraps above the input */
-  vf sum[FIL_DW_ROWS];
-  FIL_UNROLL(r, R) sum[r] = v_set1(b->bias);
+  DF sum[DIRECT_ROWS];
+  FIL_UNROLL(r, R) sum[r] = D(set1)(b->bias);
   FIL_UNROLL(y, (R - 1) * S + K) {
     uint64_t iy = top + y;
     int inside = whole || iy < g->in_h;
-    vf x[DIRECT_TAPS];
-    taps_of_row(s, b->x + (inside ? iy : 0) * g->in_w, inside ? (vm)-1 : 0, x, K, S, whole);
+    DF x[DIRECT_TAPS + 1];
+    D(taps)(s, b->x + (inside ? iy : 0) * g->in_w, inside ? (vm)-1 : 0, x, K, S, whole);
     FIL_UNROLL(k, K) {
       FIL_UNROLL(r, R) {
         size_t ky = y - r * S; /* wraps above the kernel */
-        if (ky < K) sum[r] = v_fma(x[k], w[ky * K + k], sum[r]);
+        if (ky < K) sum[r] = D(fma)(x[k], w[ky * K + k], sum[r]);
       }
     }
   }
   float *out = b->out + (size_t)oy * g->out_w + s->ox;
-  FIL_UNROLL(r, R) v_store_m(out + r * g->out_w, v_clamp(sum[r], b->bounds), s->keep);
+  DF lo = D(narrow)(b->bounds.lo), hi = D(narrow)(b->bounds.hi);
+  FIL_UNROLL(r, R) D(store_m)(out + r * g->out_w, D(min)(D(max)(sum[r], lo), hi), s->keep);
 }
 
-/* Whether the input rows of output rows [oy, oy + R) all exist. */
-FIL_INLINE int is_whole(const fil_conv *g, uint32_t oy, const uint32_t K, const uint32_t S,
-                        const uint32_t R) {
-  uint64_t top = (uint64_t)oy * S, rows = (R - 1) * S + K;
-  return top >= g->pad_top && top - g->pad_top + rows <= g->in_h;
-}
-
-/* Output rows [oy, oy + outs): weights and masks stay in registers down a strip. Rows at an edge,
- * and what is left of four, go one by one. */
-FIL_INLINE void direct_band(const band *b, uint32_t oy, uint32_t outs, const uint32_t K,
-                            const uint32_t S) {
-  const fil_conv *g = b->g;
-  vf w[25];
-  FIL_UNROLL(k, K * K) w[k] = v_set1(b->w[k]);
-  for (uint32_t ox = 0; ox < g->out_w; ox += VL) {
-    strip s = strip_at(g, ox, K, S);
-    for (uint32_t done = 0; done < outs;) {
-      if (outs - done >= FIL_DW_ROWS && is_whole(g, oy + done, K, S, FIL_DW_ROWS)) {
-        direct(b, &s, w, oy + done, K, S, FIL_DW_ROWS, 1);
-        done += FIL_DW_ROWS;
+/* Output rows [oy, oy + outs): weights and masks stay in registers down a strip. Rows at an edge go
+ * four at a time and inner ones MOST; the last four may repeat rows. */
+FIL_INLINE void D(plane)(const band *b, const D(strip) * strips, uint32_t n, uint32_t oy,
+                         uint32_t outs, const uint32_t K, const uint32_t S, const uint32_t MOST) {
+  DF w[DIRECT_TAPS * DIRECT_TAPS];
+  FIL_UNROLL(k, K * K) w[k] = D(set1)(b->w[k]);
+  for (uint32_t i = 0; i < n; i++) {
+    D(strip) s = strips[i];
+    for (uint32_t done = 0, rows; done < outs; done += rows) {
+      rows = outs - done;
+      if (rows >= MOST && is_whole(b->g, oy + done, MOST)) {
+        D(tile)(b, &s, w, oy + done, K, S, rows = MOST, 1);
+      } else if (outs >= 4) {
+        if (rows < 4) done = outs - 4;
+        D(tile)(b, &s, w, oy + done, K, S, rows = 4, 0);
       } else {
-        direct(b, &s, w, oy + done, K, S, 1, 0);
-        done++;
+        D(tile)(b, &s, w, oy + done, K, S, rows = 1, 0);
       }
     }
   }
 }
 
-typedef void (*direct_fn)(const band *, uint32_t oy, uint32_t outs);
+typedef void (*D(plane_fn))(const band *, const D(strip) *, uint32_t n, uint32_t oy, uint32_t outs);
 
 #define X(K, S)                                                                                    \
-  static void direct_##K##_##S(const band *b, uint32_t oy, uint32_t outs) {                        \
-    direct_band(b, oy, outs, K, S);                                                                \
+  static void D(plane_##K##_##S)(const band *b, const D(strip) * s, uint32_t n, uint32_t oy,       \
+                                 uint32_t outs) {                                                  \
+    D(plane)(b, s, n, oy, outs, K, S, K == 3 ? DIRECT_ROWS : 4);                                   \
   }
 SQUARES
 #undef X
 
-static const direct_fn directs[6][3] = {
-#define X(K, S) [K][S] = direct_##K##_##S,
-    SQUARES
+static D(plane_fn) D(plane_of)(const fil_conv *g) {
+#define X(K, S)                                                                                    \
+  if (g->kw == K && g->sw == S) return D(plane_##K##_##S);
+  SQUARES
 #undef X
-};
-
-static void run_direct(const band *b, uint32_t oy, uint32_t outs) {
-  directs[b->g->kh][b->g->sh](b, oy, outs);
+  return 0;
 }
-#endif
+
+/* As many strips of every plane at a time as masks are kept of. */
+static void D(run)(const fil_dwconv_args *a, band *b) {
+  const fil_conv *g = a->g;
+  D(plane_fn) run = D(plane_of)(g);
+  D(strip) strips[STRIPS];
+  for (uint32_t ox = 0; ox < g->out_w; ox += STRIPS * DL) {
+    uint32_t n = 0, last = g->out_w - ox <= STRIPS * DL;
+    for (; n < STRIPS && ox + n * DL < g->out_w; n++) strips[n] = D(strip_at)(g, ox + n * DL);
+    for (uint32_t r = 0; r < a->w.rows; r++) {
+      enter_plane(a, b, r);
+      run(b, strips, n, 0, g->out_h);
+      if (b->bounds.late && last) finish_late(a, b, r, 0, g->out_h);
+    }
+  }
+}

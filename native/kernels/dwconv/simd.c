@@ -147,16 +147,6 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
 #define SQUARES X(3, 1) X(3, 2) X(5, 1) X(5, 2)
 typedef void (*rows_fn)(const band *, const float *rows, uint32_t oy);
 
-#if FIL_MASKED
-#include "kernels/dwconv/direct.h"
-#else
-static int is_direct(const fil_conv *g) {
-  (void)g;
-  return 0;
-}
-static void run_direct(const band *b, uint32_t oy, uint32_t outs) { (void)b, (void)oy, (void)outs; }
-#endif
-
 #define X(K, S) Y(K, S, 1) Y(K, S, 2) Y(K, S, 3) Y(K, S, 4)
 #define Y(K, S, R)                                                                                 \
   static void square_##K##_##S##_##R(const band *b, const float *rows, uint32_t oy) {              \
@@ -185,10 +175,6 @@ static const rows_fn *rows_of(const fil_conv *g) {
 }
 
 static void run_band(const band *b, const rows_fn *rows, uint32_t oy, uint32_t outs) {
-  if (is_direct(b->g)) {
-    run_direct(b, oy, outs);
-    return;
-  }
   fill_band(b, oy, outs);
   for (uint32_t done = 0, n; done < outs; done += n) {
     n = outs - done < FIL_DW_ROWS ? outs - done : FIL_DW_ROWS;
@@ -206,23 +192,68 @@ static void finish_late(const fil_dwconv_args *a, const band *b, uint32_t r, uin
 
 static size_t padded(size_t n) { return (n + VL - 1) / VL * VL; }
 
-void FIL_KERNEL(dwconv)(const fil_dwconv_args *a) {
+/* Point the band at plane r. */
+static void enter_plane(const fil_dwconv_args *a, band *b, uint32_t r) {
   const fil_conv *g = a->g;
-  const rows_fn *rows = rows_of(g);
-  band b = {.g = g, .l = fil_dw_layout_of(g), .rows = a->scratch, .bounds = finish_bounds(&a->e)};
-  /* a band is what scratch holds, or what is still in the cache when a late finish comes to it */
-  uint32_t most = is_direct(g) && !b.bounds.late ? g->out_h : b.l.band;
+  b->x = a->x + (size_t)r * a->x_pitch;
+  b->x_limit = b->x + padded((size_t)g->in_h * g->in_w);
+  b->out = a->out + (size_t)r * a->out_pitch;
+  b->out_limit = b->out + padded((size_t)g->out_h * g->out_w);
+  b->w = a->w.values + (size_t)r * g->kh * g->kw;
+  b->bias = a->w.bias[r];
+}
+
+/* By way of scratch. */
+static void run_copied(const fil_dwconv_args *a, band *b) {
+  const rows_fn *rows = rows_of(a->g);
   for (uint32_t r = 0; r < a->w.rows; r++) {
-    b.x = a->x + (size_t)r * a->x_pitch;
-    b.x_limit = b.x + padded((size_t)g->in_h * g->in_w);
-    b.out = a->out + (size_t)r * a->out_pitch;
-    b.out_limit = b.out + padded((size_t)g->out_h * g->out_w);
-    b.w = a->w.values + (size_t)r * g->kh * g->kw;
-    b.bias = a->w.bias[r];
-    for (uint32_t oy = 0, outs; oy < g->out_h; oy += outs) {
-      outs = g->out_h - oy < most ? g->out_h - oy : most;
-      run_band(&b, rows, oy, outs);
-      if (b.bounds.late) finish_late(a, &b, r, oy, outs);
+    enter_plane(a, b, r);
+    for (uint32_t oy = 0, outs; oy < a->g->out_h; oy += outs) {
+      outs = a->g->out_h - oy < b->l.band ? a->g->out_h - oy : b->l.band;
+      run_band(b, rows, oy, outs);
+      if (b->bounds.late) finish_late(a, b, r, oy, outs);
     }
   }
+}
+
+#if FIL_MASKED
+enum { DIRECT_TAPS = 5, DIRECT_ROWS = 8, MASKS = DIRECT_TAPS, STRIPS = 16 };
+
+/* Whether the input rows of output rows [oy, oy + rows) all exist. */
+FIL_INLINE int is_whole(const fil_conv *g, uint32_t oy, uint32_t rows) {
+  uint64_t top = (uint64_t)oy * g->sh;
+  return top >= g->pad_top && top - g->pad_top + fil_dw_rows(g, rows) <= g->in_h;
+}
+
+#define D(name) v_##name
+#define DF      vf
+#define DL      VL
+#include "kernels/dwconv/direct.h"
+#undef D
+#undef DF
+#undef DL
+#define D(name) h_##name
+#define DF      hf
+#define DL      FIL_HALF
+#include "kernels/dwconv/direct.h"
+
+/* Straight from the planes, if there is code for that. */
+static int run_direct(const fil_dwconv_args *a, band *b) {
+  const fil_conv *g = a->g;
+  if (g->kh != g->kw || g->sh != g->sw || (g->dh | g->dw) != 1 || !v_plane_of(g)) return 0;
+  if (g->out_w > FIL_HALF) v_run(a, b);
+  else h_run(a, b);
+  return 1;
+}
+#else
+static int run_direct(const fil_dwconv_args *a, band *b) {
+  (void)a, (void)b;
+  return 0;
+}
+#endif
+
+void FIL_KERNEL(dwconv)(const fil_dwconv_args *a) {
+  const fil_conv *g = a->g;
+  band b = {.g = g, .l = fil_dw_layout_of(g), .rows = a->scratch, .bounds = finish_bounds(&a->e)};
+  if (!run_direct(a, &b)) run_copied(a, &b);
 }
