@@ -32,6 +32,8 @@ class ConvertOptions:
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
     ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;
     ``effort``: how much work goes into the order (1: seconds for a MobileNet).
+    ``bands``: auto (large feature maps are passed on some rows at a time where that saves the
+    target's cache), small (all of them are, for the least memory), off.
     ``external_data``: read weights that the model keeps in files beside it.
     ``outputs``: values to cut the model at. ``name``: of the packed model (None: the file's).
     ``labels``, ``mean``, ``scale`` and ``size`` (height, width) travel in the metadata.
@@ -46,6 +48,7 @@ class ConvertOptions:
     input_layout: str | None = None
     rearrange: bool = True
     effort: float = 1.0
+    bands: str = "auto"
     external_data: bool = False
     outputs: tuple[str, ...] = ()
     name: str | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from filigree.converter import (
 )
 from filigree.converter.errors import UsageError
 from filigree.converter.frontends import onnx
+from filigree.converter.lowering import bands
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import Program
@@ -71,6 +73,8 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     """``filigree.converter.convert``."""
     if options.target not in TARGETS:
         raise UsageError(f'no target "{options.target}"', [f"targets: {', '.join(TARGETS)}"])
+    if options.bands not in bands.CHOICES:
+        raise UsageError(f'no bands "{options.bands}"', [f"bands: {', '.join(bands.CHOICES)}"])
     stages = _Stages(progress)
     stages.start("reading")
     costs = CostTable.for_target(options.target, isa=options.isa)
@@ -93,7 +97,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     )
     check(program, "packed")
     stages.start("planning")
-    program = plan(program)
+    program = plan(_banded(program, options))
     check(program, "planned")
     stages.start("writing")
     report = _report(program, choices, options, costs, arranged)
@@ -102,6 +106,26 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     packfile.validate(data)
     stages.finish()
     return Converted(program, data, report, stages.seconds)
+
+
+def _banded(program: Program, options: ConvertOptions) -> Program:
+    if options.bands == "small":
+        return min((program, *bands.smaller(program)), key=_arena)
+    if options.bands == "off":
+        return program
+    return bands.band(program, bands.CACHES[_family(options.target)])
+
+
+def _arena(program: Program) -> int:
+    planned = plan(program).plan
+    return planned.arena_bytes if planned else 0
+
+
+def _family(target: str) -> str:
+    """The target that the host is."""
+    if target != "host":
+        return target
+    return "arm64" if platform.machine().lower() in ("aarch64", "arm64") else "x86-64"
 
 
 def _lowered(model: ir.Model, source: Path, options: ConvertOptions) -> Program:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from filigree.converter.lowering.bands import unbanded
 from filigree.converter.lowering.program import (
     Activation,
     ConvParams,
@@ -47,6 +48,7 @@ def run(program: Program, *inputs: NDArray[Any]) -> list[F64]:
     Raises ValueError naming the port for a wrong count, size or dtype of the inputs, and naming op
     and tensor for an access outside a tensor.
     """
+    program = unbanded(program)
     buffers = _loaded(program, inputs)
     last = _last_uses(program)
     with np.errstate(all="ignore"):

@@ -216,7 +216,8 @@ class Model:
         ]
 
     def trace(self, *inputs: Any, after: Callable[[int], None]) -> tuple[F32, ...]:
-        """Run one sample and call ``after(op index)`` when each operation is done; every output.
+        """Run one sample and call ``after(op index)`` when each operation is done (in a band: some
+        more of its rows); every output.
 
         ``after`` may look at ``tensor``. What it raises stops further calls and is raised here.
         """
@@ -313,15 +314,20 @@ class Model:
         lib.fil_run_traced(self._m, self._arena_pointer, ins, outs, lib.fil_py_trace, handle)
 
     def _times(self, arrays: list[F32]) -> list[float]:
+        """Seconds of each operation; those of a band come by several times."""
         outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
-        stamps: list[int] = []
+        stamps: list[tuple[int, int]] = []
 
         def stamp(op: int) -> None:
-            stamps.append(time.perf_counter_ns())
+            stamps.append((op, time.perf_counter_ns()))
 
-        start = time.perf_counter_ns()
+        since = time.perf_counter_ns()
         self._call(arrays, outputs, stamp)
-        return [(b - a) * 1e-9 for a, b in zip([start, *stamps[:-1]], stamps, strict=True)]
+        spent = [0.0] * self.op_count
+        for op, at in stamps:
+            spent[op] += (at - since) * 1e-9
+            since = at
+        return spent
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi ships no types

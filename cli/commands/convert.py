@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filigree.converter import Converted, ConvertOptions
 
 PATTERNS = ("auto", "dense", "1x1", "2x1", "4x1", "8x1")
+BANDS = ("auto", "small", "off")
 TARGETS = ("host", "x86-64", "arm64", "wasm")
 
 
@@ -48,6 +49,7 @@ class Flags:
     external_data: bool
     no_rearrange: bool
     effort: float
+    bands: str
 
 
 @register("convert", "Turn a model into a packed model.")
@@ -97,6 +99,14 @@ class Flags:
 @no_rearrange_option
 @effort_option
 @click.option("--output", "outputs", multiple=True, metavar="VALUE", help="Cut the model here.")
+@click.option(
+    "--bands",
+    type=click.Choice(BANDS),
+    default="auto",
+    show_default=True,
+    help="Pass feature maps on some rows at a time: those too large for the target's cache, "
+    "all (the least memory), none.",
+)
 @click.option(
     "--ram",
     type=byte_size,
@@ -171,6 +181,7 @@ def _options(flags: Flags) -> ConvertOptions:
         external_data=flags.external_data,
         rearrange=not flags.no_rearrange,
         effort=flags.effort,
+        bands=flags.bands,
     )
 
 

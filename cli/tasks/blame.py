@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from filigree.cli.tasks.compare import Blame, Case, relative
 from filigree.cli.tasks.filefacts import op_name
-from filigree.cli.tasks.packed import F32, OnnxModel, open_packed, open_program
+from filigree.cli.tasks.packed import F32, OnnxModel, open_program
+from filigree.converter import packfile
+from filigree.converter.lowering.bands import unbanded
+from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import Place, Port, Program
 from filigree.native.model import Model
 
@@ -34,12 +37,13 @@ class Step:
 
 def first_wrong(packed: Path, source: Path, case: Case, *, isa: str | None) -> Blame | None:
     """The first wrong op for the first input, or None if no single op is to blame."""
-    program = open_program(packed)
+    program = plan(unbanded(open_program(packed)))  # rings do not keep what is to be compared
     inputs, expected = case.inputs[0], case.expected[0]
     steps = _reference_steps(program, inputs)
     outputs = _reference_outputs(program, inputs)
     if relative(outputs, expected) <= TOLERANCE:
-        pairs = _runtime_pairs(open_packed(packed, isa=isa), program, steps, inputs)
+        model = Model.from_bytes(packfile.encode(program), isa=isa)
+        pairs = _runtime_pairs(model, program, steps, inputs)
         return _first(program, pairs, side="runtime")
     return _first(program, _onnx_pairs(source, program, steps, inputs), side="conversion")
 

@@ -9,7 +9,8 @@
    arena tensor and every output is written.
 5. *packed*: every weights has a packing whose sizes agree with each other.
 6. *planned*: every arena tensor and scratch lies in the arena, 64-byte aligned, and no two that are
-   alive at once share bytes, but for an element-wise MAP in place.
+   alive at once share bytes, but for an element-wise MAP in place; what operations of a band read
+   of each other is there in every step.
 
 The C loader proves the rest (every access of every kernel) on the encoded bytes.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from filigree.converter import structs
+from filigree.converter.lowering import bands
 from filigree.converter.lowering import plan as planner
 from filigree.converter.lowering.program import Op, Packing, Place, Plan, Program, Tensor, Weights
 from filigree.native import enums as c
@@ -181,6 +183,7 @@ def _plan(program: Program) -> Iterator[str]:
     if len(plan.scratch) != len(program.ops) or plan.lifetimes != planner.lifetimes(program):
         yield "the plan's lifetimes or scratch are not the program's"
         return
+    yield from bands.faults(program)
     yield from _bounds(program, plan)
     for a, b in planner.clashes(program):
         yield f'"{a}" and "{b}" share bytes while both are alive'

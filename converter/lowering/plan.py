@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from filigree.converter import structs
 from filigree.converter.errors import DoesNotFit
+from filigree.converter.lowering import bands
 from filigree.converter.lowering.program import MapParams, Op, Place, Plan, Program
 from filigree.native import enums as c
 from filigree.native._ffi import lib
@@ -68,12 +69,12 @@ def plan(program: Program) -> Program:
 
 
 def lifetimes(program: Program) -> dict[str, tuple[int, int]]:
-    """First and last op, inclusive, that touch each arena tensor."""
+    """First and last op, inclusive, that touch each arena tensor; a band counts as a whole."""
     spans: dict[str, tuple[int, int]] = {}
-    for i, op in enumerate(program.ops):
+    for op, (first, last) in zip(program.ops, bands.spans(program), strict=True):
         for name in (*op.inputs, op.output):
             if program.tensors[name].place is Place.ARENA:
-                spans[name] = (spans.get(name, (i, i))[0], i)
+                spans[name] = (spans.get(name, (first, last))[0], last)
     return spans
 
 

@@ -147,6 +147,11 @@ class ConvParams:
     dw: int = 1
     pad_top: int = 0
     pad_left: int = 0
+    band_ops: int = 0
+    band_rows: int = 0
+    x_ring: int = 0
+    y_ring: int = 0
+    out_ring: int = 0
 
 
 @dataclass(frozen=True)

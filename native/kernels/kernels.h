@@ -38,7 +38,8 @@ typedef struct fil_spmm_args {
   fil_epilogue e;
 } fil_spmm_args;
 
-/* conv: im2col into panel (FIL_TILE * cols floats) tile by tile, then spmm. */
+/* conv: im2col into panel (FIL_TILE * cols floats) tile by tile, then spmm. Output positions
+ * [first, first + positions), the first of them at out; input row y lies at y % ring. */
 typedef struct fil_conv_args {
   fil_matrix w;
   const float *x;
@@ -46,11 +47,13 @@ typedef struct fil_conv_args {
   float *panel;
   const fil_conv *g;
   uint32_t out_pitch;
+  uint32_t first, positions, ring;
   fil_epilogue e;
 } fil_conv_args;
 
 /* dwconv: plane r of out = kernel r over plane r of x. scratch: fil_dwconv_scratch bytes.
- * w.values: rows x (kh * kw). */
+ * w.values: rows x (kh * kw). Output rows [first, first + rows), the first of them at out; input row
+ * y lies at y % ring. */
 typedef struct fil_dwconv_args {
   fil_matrix w;
   const float *x;
@@ -58,6 +61,7 @@ typedef struct fil_dwconv_args {
   float *scratch;
   const fil_conv *g;
   uint32_t x_pitch, out_pitch;
+  uint32_t first, rows, ring;
   fil_epilogue e;
 } fil_dwconv_args;
 

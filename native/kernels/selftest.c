@@ -104,6 +104,7 @@ static int conv(fil_isa isa, room *m) {
     fil_conv g = geometry(19, 4, 3, stride);
     fil_conv_args a = {.w = matrix(m, 4, FIL_CODING_NONE), .x = m->x, .panel = m->scratch, .g = &g};
     a.w.cols = 18, a.e = clamp(), a.out_pitch = 96;
+    a.positions = g.out_h * g.out_w, a.ring = g.in_h;
     bad |= DIFFER(conv, a, ROWS, g.out_h * g.out_w, 96);
   }
   return bad;
@@ -116,7 +117,7 @@ static int dwconv(fil_isa isa, room *m) {
       fil_conv g = geometry(19, 9, k, stride);
       fil_dwconv_args a = {.x = m->x, .scratch = m->scratch, .g = &g, .x_pitch = 256};
       a.w = (fil_matrix){.values = m->weights, .bias = m->bias, .rows = 2, .block_rows = 1};
-      a.out_pitch = 256, a.e = clamp();
+      a.out_pitch = 256, a.e = clamp(), a.rows = g.out_h, a.ring = g.in_h;
       bad |= DIFFER(dwconv, a, 2, g.out_h * g.out_w, 256);
     }
   return bad;

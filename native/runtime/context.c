@@ -40,11 +40,27 @@ int fil_conv_is_1x1(const fil_conv *g) {
   return (g->kh | g->kw | g->sh | g->sw | g->dh | g->dw) == 1 && !g->pad_top && !g->pad_left;
 }
 
+uint32_t fil_rows_held(uint16_t ring, uint32_t rows) { return ring ? ring : rows; }
+
+static uint32_t less(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+fil_stretch fil_stretch_from(const fil_conv *g, uint32_t from, uint32_t to, int x_too) {
+  uint32_t out = fil_rows_held(g->out_ring, g->out_h), y = fil_rows_held(g->y_ring, g->out_h);
+  uint32_t x = x_too ? fil_rows_held(g->x_ring, g->in_h) : UINT32_MAX;
+  uint32_t rows = less(less(to - from, out - from % out), less(y - from % y, x - from % x));
+  size_t w = g->out_w;
+  return (fil_stretch){rows, from % x * w, from % y * w, from % out * w};
+}
+
+uint32_t fil_rows_to(const fil_run_state *s, const fil_conv *g) { return less(s->to, g->out_h); }
+
 int fil_conv_outputs_ok(const fil_model *m, const fil_op *op) {
   const fil_conv *g = &op->p.conv;
-  fil_planes p = {op->out_offset, m->weights[op->weights].rows, 0, fil_mul(g->out_h, g->out_w)};
+  fil_planes p = {op->out_offset, m->weights[op->weights].rows, 0, 0};
+  p.positions = fil_mul(fil_rows_held(g->out_ring, g->out_h), g->out_w);
   if (!fil_planes_own(m, op->out, p)) return 0;
   if (op->in[1] == FIL_NONE) return 1;
+  p.positions = fil_mul(fil_rows_held(g->y_ring, g->out_h), g->out_w);
   p.base = op->y_offset;
   p.pitch = m->tensors[op->in[1]].pitch;
   return fil_planes_inside(m, op->in[1], p);

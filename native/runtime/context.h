@@ -9,6 +9,7 @@ typedef struct fil_run_state {
   uint8_t *arena;
   const void *const *inputs;
   void *const *outputs;
+  uint32_t from, to; /* output rows that a convolution is to make: all of them, or a band's */
 } fil_run_state;
 
 /* The ISA for a model of `lanes` lanes; FIL_ISA_COUNT if the forced one does not fit. */
@@ -47,6 +48,18 @@ int fil_conv_is_1x1(const fil_conv *g);
 
 /* Residual and output of a convolution over planes. */
 int fil_conv_outputs_ok(const fil_model *m, const fil_op *op);
+
+/* Rows that a tensor of `rows` rows holds: `ring`, if it is one. */
+uint32_t fil_rows_held(uint16_t ring, uint32_t rows);
+
+/* A run of output rows [from, to) that is in one piece in out, in the residual and, if `x_too`, in
+ * the input: elements into each, and the rows. */
+typedef struct fil_stretch {
+  uint32_t rows;
+  size_t x, y, out;
+} fil_stretch;
+uint32_t fil_rows_to(const fil_run_state *s, const fil_conv *g); /* end of the rows to make */
+fil_stretch fil_stretch_from(const fil_conv *g, uint32_t from, uint32_t to, int x_too);
 
 /* Steps of the op's matrix over `positions` columns of activations, and filling a panel for them.
  */

@@ -1,4 +1,5 @@
 /* The loader: native/SPEC.md states the rules, in this order. Validate once, run unchecked. */
+#include "runtime/band.h"
 #include "runtime/checked.h"
 #include "runtime/config.h"
 #include "runtime/registry.h"
@@ -247,18 +248,40 @@ static int in_place_ok(const fil_op *op, uint16_t tensor) {
   return 1;
 }
 
-static int writes_before(const fil_model *m, uint16_t tensor, uint32_t op) {
-  for (uint32_t i = 0; i < op; i++)
+static int writes_between(const fil_model *m, uint16_t tensor, uint32_t from, uint32_t to) {
+  for (uint32_t i = from; i < to; i++)
     if (m->ops[i].out == tensor) return 1;
   return 0;
+}
+
+static int writes_before(const fil_model *m, uint16_t tensor, uint32_t op) {
+  return writes_between(m, tensor, 0, op);
+}
+
+/* The operations of the band that op i belongs to, or op i alone: first and last. */
+typedef struct turns {
+  uint32_t first, last;
+} turns;
+
+static turns turns_of(const fil_model *m, uint32_t i) {
+  uint32_t first = fil_band_first(m->ops, i);
+  return (turns){first, first + fil_band_ops(&m->ops[first]) - 1};
+}
+
+/* An arena tensor that an op of these touches is alive during all of them. */
+static int lives(const fil_tensor *t, turns b) {
+  return t->first_op <= b.first && t->last_op >= b.last;
 }
 
 /* Op i reads tensor `in`: it has been written and is still alive. */
 static fil_status check_read(fil_model *m, uint32_t i, uint16_t in) {
   const fil_tensor *t = &m->tensors[in];
   const fil_op *op = &m->ops[i];
+  turns b = turns_of(m, i);
   int early = t->place == FIL_PLACE_OUTPUT && !writes_before(m, in, i);
-  int dead = t->place == FIL_PLACE_ARENA && (i <= t->first_op || i > t->last_op);
+  int dead = t->place == FIL_PLACE_ARENA && !lives(t, b);
+  if (t->place == FIL_PLACE_ARENA && t->first_op == b.first)
+    early = !writes_between(m, in, b.first, i);
   if (!early && !dead && (op->out != in || in_place_ok(op, in))) return FIL_OK;
   m->bad_item = in;
   return FIL_E_LIFETIME;
@@ -268,7 +291,7 @@ static fil_status check_write(fil_model *m, uint32_t i) {
   const fil_tensor *t = &m->tensors[m->ops[i].out];
   if (t->place == FIL_PLACE_OUTPUT) return FIL_OK;
   if (t->place != FIL_PLACE_ARENA) return FIL_E_OP;
-  if (i >= t->first_op && i <= t->last_op) return FIL_OK;
+  if (lives(t, turns_of(m, i))) return FIL_OK;
   m->bad_item = m->ops[i].out;
   return FIL_E_LIFETIME;
 }
@@ -304,6 +327,7 @@ static fil_status check_op(fil_model *m, uint32_t i) {
   const fil_op_type *type = &fil_registry[op->kind];
   if (!type->check) return FIL_E_UNSUPPORTED;
   if (!all_zero(op->p.bytes + type->param_bytes, sizeof op->p - type->param_bytes)) return FIL_E_OP;
+  if (!fil_band_ok(m, i)) return FIL_E_OP;
   uint64_t work = 0;
   TRY(type->check(m, op, &work));
   if (!work) return FIL_E_OP;
@@ -320,6 +344,12 @@ static fil_status check_op(fil_model *m, uint32_t i) {
 
 static int touches(const fil_op *op, uint16_t tensor) {
   return op->in[0] == tensor || op->in[1] == tensor || op->out == tensor;
+}
+
+static int touched_between(const fil_model *m, uint16_t tensor, uint32_t from, uint32_t to) {
+  for (uint32_t i = from; i < to; i++)
+    if (touches(&m->ops[i], tensor)) return 1;
+  return 0;
 }
 
 /* `a` dies in the very op that makes `b` out of it, in the same bytes. */
@@ -341,7 +371,10 @@ static fil_status check_lifetime(fil_model *m, uint32_t i) {
   const fil_tensor *t = &m->tensors[i];
   uint16_t id = (uint16_t)i;
   if (t->last_op >= m->op_count || t->first_op > t->last_op) return FIL_E_LIFETIME;
-  if (m->ops[t->first_op].out != id || !touches(&m->ops[t->last_op], id)) return FIL_E_LIFETIME;
+  turns born = turns_of(m, t->first_op), dies = turns_of(m, t->last_op);
+  if (t->first_op != born.first || t->last_op != dies.last) return FIL_E_LIFETIME;
+  if (!writes_between(m, id, born.first, born.last + 1)) return FIL_E_LIFETIME;
+  if (!touched_between(m, id, dies.first, dies.last + 1)) return FIL_E_LIFETIME;
   for (uint32_t k = 0; k < i; k++)
     if (m->tensors[k].place == FIL_PLACE_ARENA && clash(m, (uint16_t)k, id)) return FIL_E_LIFETIME;
   return FIL_OK;

@@ -1,11 +1,20 @@
+#include "runtime/band.h"
 #include "runtime/registry.h"
 
 void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs,
                     void *const *outputs, fil_trace trace, void *user) {
-  fil_run_state s = {m, arena, inputs, outputs};
-  for (uint32_t i = 0; i < m->op_count; i++) {
-    fil_registry[m->ops[i].kind].run(&s, &m->ops[i]);
-    if (trace) trace(user, i);
+  fil_run_state s = {m, arena, inputs, outputs, 0, UINT32_MAX};
+  for (uint32_t i = 0, n; i < m->op_count; i += n) {
+    n = fil_band_ops(&m->ops[i]);
+    fil_band b = fil_band_start(&m->ops[i], n);
+    do {
+      fil_band_next(&b, m->lanes);
+      for (uint32_t k = 0; k < n; k++) {
+        s.from = b.from[k], s.to = b.to[k];
+        fil_registry[m->ops[i + k].kind].run(&s, &m->ops[i + k]);
+        if (trace) trace(user, i + k);
+      }
+    } while (!fil_band_done(&b));
   }
 }
 

@@ -115,6 +115,7 @@ def conv(
     pitch = padded_pitch(n)
     fields = {"w": w.fields(), "g": window.fields() | walk | {"channels": channels}}
     fields |= {"out_pitch": pitch, "e": epilogue("clamp", lo=0.0, hi=6.0)}
+    fields |= {"first": 0, "positions": n, "ring": window.h}
     name = f"{rows}x{channels} {window}{' pixels' * pixels} {density:.0%}"
     arrays = {**w.arrays(), "x": paint(channels * padded_pitch(n_in))}
     scratch = ("panel", w.dense.shape[1] * 64 * 4)
@@ -130,6 +131,7 @@ def dwconv(channels: int, size: int, k: int, stride: int) -> Bench:
     matrix = {"rows": channels, "cols": k * k, "groups": channels, "block_rows": 1}
     fields = {"w": matrix, "g": geometry, "x_pitch": padded_pitch(n_in)}
     fields |= {"out_pitch": padded_pitch(n), "e": epilogue("clamp", lo=0.0, hi=6.0)}
+    fields |= {"first": 0, "rows": window.out_h, "ring": window.h}
     arrays = {"w.values": paint(channels * k * k), "w.bias": paint(channels)}
     arrays["x"] = paint(channels * padded_pitch(n_in))
     scratch = ("scratch", int(lib.fil_dwconv_scratch(ffi.new("fil_conv *", geometry))))

@@ -32,7 +32,8 @@ def fields(w: Matrix, window: Window, layout: str, channels: int, out_pitch: int
     pixels = {"cs": 1, "ys": window.w * channels, "xs": channels}
     geometry = window.fields() | {"channels": channels} | (planar if layout == "planar" else pixels)
     activation = {**epilogue("clamp", lo=-1.0, hi=float("inf")), "residual_pitch": out_pitch}
-    return {"w": w.fields(), "g": geometry, "out_pitch": out_pitch, "e": activation}
+    part = {"first": 0, "positions": window.out_h * window.out_w, "ring": window.h}
+    return {"w": w.fields(), "g": geometry, "out_pitch": out_pitch, "e": activation, **part}
 
 
 @pytest.mark.parametrize("layout", ["planar", "pixels"])
@@ -59,3 +60,24 @@ def test_conv(isa: str, window: Window, layout: str) -> None:
     want = activated(dense @ taps + bias + extra, ("clamp", -1.0, float("inf")))
     scale = np.abs(dense) @ np.abs(taps) + np.abs(bias) + np.abs(extra)
     assert_close(planes(got, rows, n, pitch, lanes), want, scale)
+
+
+@pytest.mark.parametrize("window", [w for w in WINDOWS if w.out_h > 3], ids=str)
+def test_some_rows_from_a_ring(isa: str, window: Window) -> None:
+    """Rows [1, out_h - 1) of a planar input of which only the rows that they read are there."""
+    lanes, channels, rows = library.lanes(isa), 2, 5
+    first, n = 1, (window.out_h - 2) * window.out_w
+    w = matrix(rows, channels * window.kh * window.kw, 4, "d8")
+    x = paint(channels, window.h, window.w)
+    held = window.ring(x, first, window.out_h - 2)
+    pitch = up(n, lanes)
+    given = fields(w, window, "planar", channels, pitch)
+    given["g"] |= {"cs": held[0].size}
+    given |= {"first": first * window.out_w, "positions": n, "ring": held.shape[1]}
+    scratch = ("panel", w.dense.shape[1] * 64 * 4)
+    case = Case("conv", {**w.arrays(), "x": held}, given, rows * pitch, scratch)
+    got = planes(run(case, isa), rows, n, pitch, lanes)
+    taps = window.taps(x.astype(np.float64)).reshape(channels * window.kh * window.kw, -1)
+    taps, dense = taps[:, window.out_w :][:, :n], w.dense.astype(np.float64)
+    want = activated(dense @ taps + w.bias[:, None], ("clamp", -1.0, float("inf")))
+    assert_close(got, want, np.abs(dense) @ np.abs(taps) + 1)

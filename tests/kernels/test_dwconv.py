@@ -59,6 +59,7 @@ def test_dwconv(isa: str, window: Window) -> None:
         "g": window.fields() | {"channels": CHANNELS},
         "e": {**epilogue(act[0], lo=act[1], hi=act[2]), "residual_pitch": up(n, lanes)},
         **pitches,
+        **{"first": 0, "rows": window.out_h, "ring": window.h},
     }
     arrays = {"w.values": w, "w.bias": bias}
     arrays["x"] = spread(x.reshape(CHANNELS, -1), pitches["x_pitch"], lanes)
@@ -74,6 +75,37 @@ def test_dwconv(isa: str, window: Window) -> None:
     want = activated((taps * kernel).sum(axis=1) + bias[:, None] + extra, act)
     scale = np.abs(taps * kernel).sum(axis=1) + 2 + (act[0] in SMOOTH)
     assert_close(planes(got, CHANNELS, n, pitches["out_pitch"], lanes), want, scale)
+
+
+@pytest.mark.parametrize("window", [w for w in WINDOWS if w.out_h > 3], ids=str)
+def test_some_rows_from_a_ring(isa: str, window: Window) -> None:
+    """Rows [1, out_h - 1) of an input of which only the rows that they read are there."""
+    ffi, lib = library.load()
+    lanes, rows = library.lanes(isa), window.out_h - 2
+    n = rows * window.out_w
+    x, w = paint(CHANNELS, window.h, window.w), paint(CHANNELS, window.kh * window.kw, seed=3)
+    held = window.ring(x, 1, rows)
+    pitches = {"x_pitch": up(held[0].size, lanes), "out_pitch": up(n, lanes)}
+    fields = {
+        "w": {"rows": CHANNELS, "cols": window.kh * window.kw, "block_rows": 1},
+        "g": window.fields() | {"channels": CHANNELS},
+        "e": epilogue("clamp", lo=0.0, hi=6.0),
+        **pitches,
+        **{"first": 1, "rows": rows, "ring": held.shape[1]},
+    }
+    arrays = {"w.values": w, "w.bias": paint(CHANNELS, seed=5)}
+    arrays["x"] = spread(held.reshape(CHANNELS, -1), pitches["x_pitch"], lanes)
+    scratch = ("scratch", int(lib.fil_dwconv_scratch(ffi.new("fil_conv *", fields["g"]))))
+    size = CHANNELS * pitches["out_pitch"]
+    got = run(Case("dwconv", arrays, fields, size, scratch), isa)
+    taps = window.taps(x.astype(np.float64))[:, :, window.out_w :][:, :, :n]
+    products = taps * w.astype(np.float64)[:, :, None]
+    want = activated(products.sum(axis=1) + arrays["w.bias"][:, None], ("clamp", 0.0, 6.0))
+    assert_close(
+        planes(got, CHANNELS, n, pitches["out_pitch"], lanes),
+        want,
+        np.abs(products).sum(axis=1) + 2,
+    )
 
 
 def test_scratch_of_a_hostile_geometry_does_not_wrap() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.kernels.harness import F64
+from tests.kernels.harness import F32, F64
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ class Window:
         found = {name: value for name, value in asdict(self).items() if name in names}
         sizes = {"in_h": self.h, "in_w": self.w, "out_h": self.out_h, "out_w": self.out_w}
         return {**found, **sizes, "pad_top": self.top, "pad_left": self.left}
+
+    def ring(self, x: F32, first: int, rows: int) -> F32:
+        """x (channels, h, w) as a ring of just the rows that output rows [first, first + rows)
+        read: row y lies at y % its height. One row, not read, where they read none."""
+        low = max(0, first * self.sh - self.top)
+        high = min(self.h, (first + rows - 1) * self.sh + (self.kh - 1) * self.dh + 1 - self.top)
+        if high <= low:
+            return np.full_like(x[:, :1], np.nan)
+        held = np.empty_like(x[:, low:high])
+        for y in range(low, high):
+            held[:, y % (high - low)] = x[:, y]
+        return held
 
     def taps(self, x: F64, *, outside: float = 0.0) -> F64:
         """(channels, kh * kw, out_h * out_w): what each tap reads of x (channels, h, w)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from filigree.native import enums as c
@@ -323,3 +324,64 @@ def test_work_is_capped() -> None:
     t.op(c.FIL_OP_REDUCE, (0,), big, p={"reduce": walk})
     t.set_lifetimes()
     assert status_of(t.encode()) == ("E_CAPS", 1)
+
+
+BANDS = [
+    (0, "band_ops", 1, "E_OP"),
+    (0, "band_ops", 3, "E_OP"),  # the third has no rows
+    (0, "band_ops", 17, "E_OP"),
+    (0, "band_ops", 65535, "E_OP"),
+    (0, "band_ops", 0, "E_OP"),  # rows without operations
+    (0, "band_rows", 0, "E_OP"),
+    (1, "band_ops", 2, "E_OP"),
+    (1, "band_rows", 1, "E_OP"),
+    (0, "reserved", 1, "E_OP"),
+    (0, "x_ring", 8, "E_OP"),  # not fewer rows than the image has
+    (0, "y_ring", 4, "E_OP"),  # there is no residual
+    (0, "out_ring", 5, "E_BOUNDS"),
+    (0, "out_ring", 0, "E_BOUNDS"),
+    (1, "x_ring", 5, "E_BOUNDS"),
+    (1, "x_ring", 0, "E_BOUNDS"),
+    (1, "x_ring", 3, "OK"),  # wrong numbers, no wrong access
+    (0, "band_rows", 65535, "OK"),
+]
+
+
+@pytest.mark.parametrize(("op", "field", "value", "status"), BANDS)
+def test_bands(op: int, field: str, value: int, status: str) -> None:
+    t = tiny.band()
+    setattr(t.ops[op].p.conv, field, value)
+    data = t.encode()
+    found, item = status_of(data)
+    assert found == status
+    if found == "OK":
+        Model.from_bytes(data).run(np.zeros((1, 2, 8, 16), np.float32))
+    else:
+        assert item in (0, 1)
+
+
+def test_a_ring_outside_a_band_and_one_that_ends_inside_a_vector() -> None:
+    t = tiny.band()
+    t.ops[0].p.conv.band_ops = t.ops[0].p.conv.band_rows = 0
+    assert status_of(t.encode()) == ("E_OP", 0)
+    t = tiny.band()
+    for op in t.ops[:2]:
+        op.p.conv.in_w = op.p.conv.out_w = 15
+    t.ops[0].p.conv.ys = t.ops[1].p.conv.ys = 15
+    assert status_of(t.encode()) == ("E_OP", 0)
+
+
+@pytest.mark.parametrize(("tensor", "field", "value"), [(1, "last_op", 0), (2, "first_op", 1)])
+def test_what_a_band_touches_lives_through_all_of_it(tensor: int, field: str, value: int) -> None:
+    t = tiny.band()
+    assert status_of(t.encode()) == ("OK", -1)
+    setattr(t.tensors[tensor], field, value)
+    assert status_of(t.encode())[0] == "E_LIFETIME"
+
+
+def test_a_band_reads_what_it_has_not_written() -> None:
+    t = tiny.band()
+    t.ops[0], t.ops[1] = t.ops[1], t.ops[0]
+    t.ops[0].p.conv.band_ops, t.ops[0].p.conv.band_rows = 2, 1
+    t.ops[1].p.conv.band_ops = t.ops[1].p.conv.band_rows = 0
+    assert status_of(t.encode())[0] == "E_LIFETIME"

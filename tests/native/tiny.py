@@ -138,11 +138,15 @@ class Tiny:
         return len(self.ops) - 1
 
     def set_lifetimes(self) -> None:
-        """first_op and last_op of every arena tensor, from the ops."""
+        """first_op and last_op of every arena tensor, from the ops; a band counts as a whole."""
+        turns = [(k, k) for k in range(len(self.ops))]
+        for k, op in enumerate(self.ops):
+            count = op.p.conv.band_ops if op.kind <= c.FIL_OP_DWCONV else 0
+            turns[k : k + count] = [(k, k + count - 1)] * count
         for i, t in enumerate(self.tensors):
             touching = [k for k, op in enumerate(self.ops) if i in (*getattr(op, "in"), op.out)]
             if t.place == c.FIL_PLACE_ARENA and touching:
-                t.first_op, t.last_op = touching[0], touching[-1]
+                t.first_op, t.last_op = turns[touching[0]][0], turns[touching[-1]][1]
 
     def encode(self) -> bytes:
         sections = [
@@ -254,5 +258,26 @@ def sample(*, lanes: int = LANES) -> Tiny:
     t.op(c.FIL_OP_MATMUL, (scores, mixer), mixed, p={"matmul": product})
     axis = dict(outer=1, axis=3, inner=1, outer_s=0, axis_s=1, inner_s=0)
     t.op(c.FIL_OP_SOFTMAX, (mixed,), y, p={"softmax": axis})
+    t.set_lifetimes()
+    return t
+
+
+def band(*, lanes: int = LANES) -> Tiny:
+    """Two convolutions in a band, a ring of four rows between them: x (1,2,8,16) -> y (1,4)."""
+    t = Tiny(lanes=lanes)
+    x = t.port("x", (2, 8, 16), split=1)
+    w_conv = t.matrix(prime_paint(4, 18), prime_paint(4), block_rows=4, coding=c.FIL_CODING_NONE)
+    w_dw = t.matrix(prime_paint(4, 9), prime_paint(4), block_rows=1, coding=c.FIL_CODING_NONE)
+    ring, whole = t.tensor((4, 4, 16), split=1), t.tensor((4, 8, 16), split=1)
+    y = t.port("y", (4,), output=True)
+    size = dict(in_h=8, in_w=16, out_h=8, out_w=16, ys=16, xs=1, kh=3, kw=3, sh=1, sw=1, dh=1, dw=1)
+    size |= dict(pad_top=1, pad_left=1)
+    first = dict(channels=2, cs=128, band_ops=2, band_rows=1, out_ring=4, **size)
+    second = dict(channels=4, cs=t.tensors[ring].pitch, x_ring=4, **size)
+    t.op(c.FIL_OP_CONV, (x,), ring, weights=w_conv, p={"conv": first})
+    t.op(c.FIL_OP_DWCONV, (ring,), whole, weights=w_dw, p={"conv": second})
+    pitch = t.tensors[whole].pitch
+    sums = dict(outer=4, reduce=128, inner=1, outer_s=pitch, reduce_s=1, inner_s=0, outer_so=1)
+    t.op(c.FIL_OP_REDUCE, (whole,), y, p={"reduce": sums})
     t.set_lifetimes()
     return t

@@ -27,7 +27,7 @@ typedef enum fil_isa {
   FIL_ISA_COUNT
 } fil_isa;
 
-/* Called once per op by fil_run_traced, after the op has run. */
+/* Called by fil_run_traced after an op has run: once, or once per step of its band. */
 typedef void (*fil_trace)(void *user, uint32_t op);
 
 /* An opened model: pointers into the caller's file, which must outlive it. Plain data, copyable. */

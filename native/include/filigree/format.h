@@ -30,6 +30,7 @@ enum {
   FIL_MAX_COLS = 65535,   /* of one weight matrix: indices fit u16 */
   FIL_MAX_WORK_LOG2 = 40, /* a run stays under 2^40 multiply-accumulates: no file can hang it */
   FIL_MAP_RANK = 4,
+  FIL_MAX_BAND = 16, /* operations that run together, band by band */
   FIL_NAME_BYTES = 48
 };
 
@@ -162,12 +163,21 @@ typedef struct fil_weights {
  * SPMV: in_h = in_w = out_h = out_w = 1; input is cols contiguous values, output rows contiguous.
  * Output channel r, position p is element out_offset + r * (pitch of out) + p.
  * in[1], if not FIL_NONE, is a residual with the output's layout, added before the activation:
- * element y_offset + r * (its pitch) + p. */
+ * element y_offset + r * (its pitch) + p.
+ *
+ * Bands: SPMM, CONV and DWCONV operations that follow each other may run together, some rows at a
+ * time (runtime/band.c), so that what passes between them stays in the cache. A tensor between them
+ * may then be a ring of fewer rows than the image: row y lies at row y % ring. A row that is not
+ * the last starts, and a ring ends, at a multiple of the file's lanes. */
 typedef struct fil_conv {
   uint32_t channels, in_h, in_w, out_h, out_w;
   uint32_t cs, ys, xs;
   uint16_t kh, kw, sh, sw, dh, dw;
   uint16_t pad_top, pad_left; /* what the output size implies on the other sides is zero too */
+  uint16_t band_ops;          /* on the first of a band's operations: how many; else 0 */
+  uint16_t band_rows;         /* and output rows that the last of them makes at a time */
+  uint16_t x_ring, y_ring, out_ring; /* rows that in[0], in[1] and out hold; 0: all of them */
+  uint16_t reserved;
 } fil_conv;
 
 /* Plane by plane, planes channels; padding is left out of max and AVG, counted by AVG_PAD (up to

@@ -13,21 +13,22 @@ static float tap(const fil_conv_args *a, uint32_t column, uint32_t oy, uint32_t 
   uint32_t y = oy * g->sh + ky * g->dh - g->pad_top; /* wraps below 0 */
   uint32_t x = ox * g->sw + kx * g->dw - g->pad_left;
   if (y >= g->in_h || x >= g->in_w) return 0;
-  return a->x[(size_t)c * g->cs + (size_t)y * g->ys + (size_t)x * g->xs];
+  return a->x[(size_t)c * g->cs + (size_t)(y % a->ring) * g->ys + (size_t)x * g->xs];
 }
 
 /* out[r][p] = act(residual[r][p] + bias[r] + sum over columns W[r][column] tap(column, p)) */
 void fil_conv_scalar(const fil_conv_args *a) {
   const fil_matrix *w = &a->w;
-  uint32_t P = a->g->out_h * a->g->out_w, O = w->block_rows;
-  for (uint32_t p = 0; p < P; p++) {
+  uint32_t O = w->block_rows;
+  for (uint32_t p = 0; p < a->positions; p++) {
+    uint32_t oy = (a->first + p) / a->g->out_w, ox = (a->first + p) % a->g->out_w;
     fil_walk k = fil_walk_start(w);
     for (uint32_t g = 0; g < w->groups; g++) {
       uint32_t rows = fil_group_rows(w, g), blocks = fil_walk_group(&k);
       float sum[16] = {0};
       for (uint32_t i = 0; i < blocks; i++) {
         const float *v = k.values;
-        float x = tap(a, fil_walk_next(&k), p / a->g->out_w, p % a->g->out_w);
+        float x = tap(a, fil_walk_next(&k), oy, ox);
         for (uint32_t r = 0; r < O; r++) sum[r] += v[r] * x;
       }
       for (uint32_t r = 0; r < rows; r++) {

@@ -57,7 +57,7 @@ static void fill_run(const fil_conv_args *a, float *to, uint32_t ky, uint32_t kx
   span s = y < g->in_h ? inside(g, first, n) : (span){0, 0};
   size_t pitch = (size_t)g->kh * g->kw * FIL_TILE, step = (size_t)g->sw * g->xs;
   const float *from = a->x;
-  if (s.from < s.to) from += (size_t)y * g->ys + (size_t)(first + (int64_t)s.from * g->sw) * g->xs;
+  if (s.from < s.to) from += (size_t)(y % a->ring) * g->ys + (size_t)(first + (int64_t)s.from * g->sw) * g->xs;
   for (uint32_t c = 0; c < g->channels; c++, to += pitch, from += g->cs) {
     if (s.from) zero(to, s.from);
     if (s.to < n) zero(to + s.to, n - s.to);
@@ -83,14 +83,13 @@ static void fill_panel(const fil_conv_args *a, uint32_t position, uint32_t n) {
 }
 
 void FIL_KERNEL(conv)(const fil_conv_args *a) {
-  uint32_t positions = a->g->out_h * a->g->out_w;
   fil_spmm_args t = {.w = a->w, .x = a->panel, .x_pitch = FIL_TILE, .out_pitch = a->out_pitch};
   t.e = a->e;
-  for (uint32_t p = 0; p < positions; p += FIL_TILE) {
-    t.positions = positions - p < FIL_TILE ? positions - p : FIL_TILE;
+  for (uint32_t p = 0; p < a->positions; p += FIL_TILE) {
+    t.positions = a->positions - p < FIL_TILE ? a->positions - p : FIL_TILE;
     t.out = a->out + p;
     if (a->e.residual) t.e.residual = a->e.residual + p;
-    fill_panel(a, p, t.positions);
+    fill_panel(a, a->first + p, t.positions);
     FIL_KERNEL(spmm)(&t);
   }
 }

@@ -53,13 +53,16 @@ FIL_INLINE void D(tile)(const band *b, const D(strip) * s, const DF *w, uint32_t
                         const uint32_t K, const uint32_t S, const uint32_t R, const int whole) {
   const fil_conv *g = b->g;
   uint64_t top = (uint64_t)oy * S - g->pad_top; /* wraps above the input */
+  uint64_t place = whole ? place_of(b, top) : 0;
   DF sum[DIRECT_ROWS];
   FIL_UNROLL(r, R) sum[r] = D(set1)(b->bias);
   FIL_UNROLL(y, (R - 1) * S + K) {
-    uint64_t iy = top + y;
-    int inside = whole || iy < g->in_h;
+    int inside = whole || top + y < g->in_h;
+    uint64_t at = place + y;
+    if (whole) at -= at >= b->ring ? b->ring : 0;
+    else at = inside ? place_of(b, top + y) : 0;
     DF x[DIRECT_TAPS + 1];
-    D(taps)(s, b->x + (inside ? iy : 0) * g->in_w, inside ? (vm)-1 : 0, x, K, S, whole);
+    D(taps)(s, b->x + at * g->in_w, inside ? (vm)-1 : 0, x, K, S, whole);
     FIL_UNROLL(k, K) {
       FIL_UNROLL(r, R) {
         size_t ky = y - r * S; /* wraps above the kernel */
@@ -67,7 +70,7 @@ FIL_INLINE void D(tile)(const band *b, const D(strip) * s, const DF *w, uint32_t
       }
     }
   }
-  float *out = b->out + (size_t)oy * g->out_w + s->ox;
+  float *out = b->out + (size_t)(oy - b->first) * g->out_w + s->ox;
   DF lo = D(narrow)(b->bounds.lo), hi = D(narrow)(b->bounds.hi);
   FIL_UNROLL(r, R) D(store_m)(out + r * g->out_w, D(min)(D(max)(sum[r], lo), hi), s->keep);
 }
@@ -82,7 +85,7 @@ FIL_INLINE void D(plane)(const band *b, const D(strip) * strips, uint32_t n, uin
     D(strip) s = strips[i];
     for (uint32_t done = 0, rows; done < outs; done += rows) {
       rows = outs - done;
-      if (rows >= MOST && is_whole(b->g, oy + done, MOST)) {
+      if (rows >= MOST && is_whole(b, oy + done, MOST)) {
         D(tile)(b, &s, w, oy + done, K, S, rows = MOST, 1);
       } else if (outs >= 4) {
         if (rows < 4) done = outs - 4;
@@ -122,8 +125,8 @@ static void D(run)(const fil_dwconv_args *a, band *b) {
     for (; n < STRIPS && ox + n * DL < g->out_w; n++) strips[n] = D(strip_at)(g, ox + n * DL);
     for (uint32_t r = 0; r < a->w.rows; r++) {
       enter_plane(a, b, r);
-      run(b, strips, n, 0, g->out_h);
-      if (b->bounds.late && last) finish_late(a, b, r, 0, g->out_h);
+      run(b, strips, n, a->first, a->rows);
+      if (b->bounds.late && last) finish_late(a, b, r, a->first, a->rows);
     }
   }
 }

@@ -10,8 +10,9 @@ typedef struct band {
   float *rows;          /* scratch */
   const float *w;
   float bias;
-  float *out; /* the plane */
+  float *out; /* the plane, at output row `first` */
   float *out_limit;
+  uint32_t first, ring; /* input row y lies at row y % ring */
   v_bounds bounds;
 } band;
 
@@ -63,13 +64,16 @@ static void copy_taps(const band *b, float *to, const float *from) {
     }
 }
 
+/* Where input row y lies in the plane: its place in the ring. */
+FIL_INLINE uint64_t place_of(const band *b, uint64_t y) { return y < b->ring ? y : y % b->ring; }
+
 static void fill_row(const band *b, float *to, uint64_t y) {
   const fil_conv *g = b->g;
   if (y >= g->in_h) {
     zero(to, b->l.row);
     return;
   }
-  const float *from = b->x + y * g->in_w;
+  const float *from = b->x + place_of(b, y) * g->in_w;
   uint64_t pad = g->pad_left < b->l.columns ? g->pad_left : b->l.columns;
   uint64_t n = b->l.columns - pad < g->in_w ? b->l.columns - pad : g->in_w;
   if (g->sw == 1) copy_row(b, to, from, pad, n);
@@ -117,7 +121,7 @@ FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const uint
           if (ky < K) sum[r] = v_fma(x, w[ky * K + k], sum[r]);
         }
       }
-    float *out = b->out + (size_t)oy * out_w + ox;
+    float *out = b->out + (size_t)(oy - b->first) * out_w + ox;
     FIL_UNROLL(r, R) store(b, out + (size_t)r * out_w, sum[r]);
     if (!ox) return;
   }
@@ -137,7 +141,7 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
         vf weight = v_set1(*w++);
         FIL_UNROLL(r, R) sum[r] = v_fma(v_load(x + (size_t)r * next), weight, sum[r]);
       }
-    float *out = b->out + (size_t)oy * g->out_w + ox;
+    float *out = b->out + (size_t)(oy - b->first) * g->out_w + ox;
     FIL_UNROLL(r, R) store(b, out + (size_t)r * g->out_w, sum[r]);
     if (!ox) return;
   }
@@ -184,7 +188,7 @@ static void run_band(const band *b, const rows_fn *rows, uint32_t oy, uint32_t o
 
 static void finish_late(const fil_dwconv_args *a, const band *b, uint32_t r, uint32_t oy,
                         uint32_t outs) {
-  size_t at = (size_t)oy * a->g->out_w;
+  size_t at = (size_t)(oy - a->first) * a->g->out_w;
   fil_piece p = {.y = b->out + at, .rows = 1, .n = outs * a->g->out_w};
   if (a->e.residual) p.residual = a->e.residual + (size_t)r * a->e.residual_pitch + at;
   FIL_KERNEL(finish)(&p, &a->e);
@@ -196,9 +200,9 @@ static size_t padded(size_t n) { return (n + VL - 1) / VL * VL; }
 static void enter_plane(const fil_dwconv_args *a, band *b, uint32_t r) {
   const fil_conv *g = a->g;
   b->x = a->x + (size_t)r * a->x_pitch;
-  b->x_limit = b->x + padded((size_t)g->in_h * g->in_w);
+  b->x_limit = b->x + padded((size_t)a->ring * g->in_w);
   b->out = a->out + (size_t)r * a->out_pitch;
-  b->out_limit = b->out + padded((size_t)g->out_h * g->out_w);
+  b->out_limit = b->out + padded((size_t)a->rows * g->out_w);
   b->w = a->w.values + (size_t)r * g->kh * g->kw;
   b->bias = a->w.bias[r];
 }
@@ -208,10 +212,10 @@ static void run_copied(const fil_dwconv_args *a, band *b) {
   const rows_fn *rows = rows_of(a->g);
   for (uint32_t r = 0; r < a->w.rows; r++) {
     enter_plane(a, b, r);
-    for (uint32_t oy = 0, outs; oy < a->g->out_h; oy += outs) {
-      outs = a->g->out_h - oy < b->l.band ? a->g->out_h - oy : b->l.band;
-      run_band(b, rows, oy, outs);
-      if (b->bounds.late) finish_late(a, b, r, oy, outs);
+    for (uint32_t done = 0, outs; done < a->rows; done += outs) {
+      outs = a->rows - done < b->l.band ? a->rows - done : b->l.band;
+      run_band(b, rows, a->first + done, outs);
+      if (b->bounds.late) finish_late(a, b, r, a->first + done, outs);
     }
   }
 }
@@ -219,10 +223,10 @@ static void run_copied(const fil_dwconv_args *a, band *b) {
 #if FIL_MASKED
 enum { DIRECT_TAPS = 5, DIRECT_ROWS = 8, MASKS = DIRECT_TAPS, STRIPS = 16 };
 
-/* Whether the input rows of output rows [oy, oy + rows) all exist. */
-FIL_INLINE int is_whole(const fil_conv *g, uint32_t oy, uint32_t rows) {
-  uint64_t top = (uint64_t)oy * g->sh;
-  return top >= g->pad_top && top - g->pad_top + fil_dw_rows(g, rows) <= g->in_h;
+/* Whether the input rows of output rows [oy, oy + outs) all exist, and once round the ring. */
+FIL_INLINE int is_whole(const band *b, uint32_t oy, uint32_t outs) {
+  uint64_t top = (uint64_t)oy * b->g->sh, rows = fil_dw_rows(b->g, outs), pad = b->g->pad_top;
+  return rows <= b->ring && top >= pad && top - pad + rows <= b->g->in_h;
 }
 
 #define D(name) v_##name
@@ -255,5 +259,6 @@ static int run_direct(const fil_dwconv_args *a, band *b) {
 void FIL_KERNEL(dwconv)(const fil_dwconv_args *a) {
   const fil_conv *g = a->g;
   band b = {.g = g, .l = fil_dw_layout_of(g), .rows = a->scratch, .bounds = finish_bounds(&a->e)};
+  b.first = a->first, b.ring = a->ring;
   if (!run_direct(a, &b)) run_copied(a, &b);
 }

@@ -7,20 +7,30 @@ fil_status fil_conv_check(const fil_model *m, const fil_op *op, uint64_t *work) 
   if (!fil_conv_ok(m, op, cols)) return FIL_E_OP;
   *work = fil_matrix_work(&m->weights[op->weights], fil_mul(g->out_h, g->out_w), cols);
   uint32_t last = fil_reach(op->x_offset, g->channels, g->cs);
-  last = fil_reach(fil_reach(last, g->in_h, g->ys), g->in_w, g->xs);
+  last = fil_reach(fil_reach(last, fil_rows_held(g->x_ring, g->in_h), g->ys), g->in_w, g->xs);
   if (!fil_inside(m, op->in[0], last) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
   return op->scratch_bytes < fil_conv_scratch(g, cols) ? FIL_E_BOUNDS : FIL_OK;
 }
 
 void fil_conv_run(const fil_run_state *s, const fil_op *op) {
+  const fil_conv *g = &op->p.conv;
   fil_conv_args a = {
       .w = fil_matrix_of(s, op),
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
       .panel = (float *)(void *)(s->arena + op->scratch_offset),
-      .g = &op->p.conv,
+      .g = g,
       .out_pitch = s->m->tensors[op->out].pitch,
+      .ring = fil_rows_held(g->x_ring, g->in_h),
       .e = fil_epilogue_of(s, op),
   };
-  fil_conv_by_isa[s->m->isa](&a);
+  const fil_conv_args whole = a;
+  for (uint32_t row = s->from, to = fil_rows_to(s, g); row < to;) {
+    fil_stretch piece = fil_stretch_from(g, row, to, 0);
+    a.out = whole.out + piece.out;
+    if (whole.e.residual) a.e.residual = whole.e.residual + piece.y;
+    a.first = row * g->out_w, a.positions = piece.rows * g->out_w;
+    fil_conv_by_isa[s->m->isa](&a);
+    row += piece.rows;
+  }
 }

@@ -8,21 +8,31 @@ fil_status fil_dwconv_check(const fil_model *m, const fil_op *op, uint64_t *work
   if (w->coding != FIL_CODING_NONE || w->block_rows != 1) return FIL_E_OP;
   if (w->rows != g->channels || g->ys != g->in_w || g->xs != 1) return FIL_E_OP;
   *work = fil_matrix_work(w, fil_mul(g->out_h, g->out_w), 0);
-  fil_planes x = {op->x_offset, g->channels, g->cs, fil_mul(g->in_h, g->in_w)};
+  fil_planes x = {op->x_offset, g->channels, g->cs, 0};
+  x.positions = fil_mul(fil_rows_held(g->x_ring, g->in_h), g->in_w);
   if (!fil_planes_inside(m, op->in[0], x) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
   return op->scratch_bytes < fil_dwconv_scratch(g) ? FIL_E_BOUNDS : FIL_OK;
 }
 
 void fil_dwconv_run(const fil_run_state *s, const fil_op *op) {
+  const fil_conv *g = &op->p.conv;
   fil_dwconv_args a = {
       .w = fil_matrix_of(s, op),
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
       .scratch = (float *)(void *)(s->arena + op->scratch_offset),
-      .g = &op->p.conv,
-      .x_pitch = op->p.conv.cs,
+      .g = g,
+      .x_pitch = g->cs,
       .out_pitch = s->m->tensors[op->out].pitch,
+      .ring = fil_rows_held(g->x_ring, g->in_h),
       .e = fil_epilogue_of(s, op),
   };
-  fil_dwconv_by_isa[s->m->isa](&a);
+  const fil_dwconv_args whole = a;
+  for (uint32_t row = s->from, to = fil_rows_to(s, g); row < to; row += a.rows) {
+    fil_stretch piece = fil_stretch_from(g, row, to, 0);
+    a.out = whole.out + piece.out;
+    if (whole.e.residual) a.e.residual = whole.e.residual + piece.y;
+    a.first = row, a.rows = piece.rows;
+    fil_dwconv_by_isa[s->m->isa](&a);
+  }
 }

@@ -5,9 +5,9 @@ fil_status fil_spmm_check(const fil_model *m, const fil_op *op, uint64_t *work) 
   const fil_conv *g = &op->p.conv;
   if (!fil_conv_ok(m, op, g->channels) || !fil_conv_is_1x1(g)) return FIL_E_OP;
   if (g->in_h != g->out_h || g->in_w != g->out_w || g->ys != g->in_w || g->xs != 1) return FIL_E_OP;
-  uint32_t positions = fil_mul(g->out_h, g->out_w);
-  *work = fil_matrix_work(&m->weights[op->weights], positions, 0);
-  fil_planes x = {op->x_offset, g->channels, g->cs, positions};
+  *work = fil_matrix_work(&m->weights[op->weights], fil_mul(g->out_h, g->out_w), 0);
+  fil_planes x = {op->x_offset, g->channels, g->cs, 0};
+  x.positions = fil_mul(fil_rows_held(g->x_ring, g->in_h), g->in_w);
   if (!fil_planes_inside(m, op->in[0], x) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
   return FIL_OK;
 }
@@ -20,8 +20,16 @@ void fil_spmm_run(const fil_run_state *s, const fil_op *op) {
       .out = fil_write(s, op->out, op->out_offset),
       .x_pitch = g->cs,
       .out_pitch = s->m->tensors[op->out].pitch,
-      .positions = g->out_h * g->out_w,
       .e = fil_epilogue_of(s, op),
   };
-  fil_spmm_by_isa[s->m->isa](&a);
+  const fil_spmm_args whole = a;
+  for (uint32_t row = s->from, to = fil_rows_to(s, g); row < to;) {
+    fil_stretch piece = fil_stretch_from(g, row, to, 1);
+    a.x = whole.x + piece.x;
+    a.out = whole.out + piece.out;
+    if (whole.e.residual) a.e.residual = whole.e.residual + piece.y;
+    a.positions = piece.rows * g->out_w;
+    fil_spmm_by_isa[s->m->isa](&a);
+    row += piece.rows;
+  }
 }

@@ -1,0 +1,296 @@
+"""Bands: convolutions that follow each other run together, some rows at a time.
+
+Large feature maps do not fit the cache, so that each layer fetches from memory what the one before
+it has just written there. Run band by band, only a few rows of every map are alive at once: a
+tensor between the layers becomes a ring of rows (``fil_conv`` in format.h has the rules, and
+native/runtime/band.c the order of steps, which ``steps`` here repeats). No row is computed twice.
+Layer fusion by rows goes back to Alwani et al., "Fused-layer CNN accelerators", 2016.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from filigree.converter.lowering.program import (
+    ConvParams,
+    Op,
+    Place,
+    Program,
+    Tensor,
+    padded_pitch,
+)
+from filigree.native import enums as c
+
+KINDS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV})
+
+
+@dataclass(frozen=True)
+class Cache:
+    """When banding pays on a target, in bytes: feature maps over ``spill`` do not stay in its cache
+    from one layer to the next; the rings of a band should fit ``room``."""
+
+    spill: int
+    room: int
+
+
+CACHES = {
+    "x86-64": Cache(spill=800 << 10, room=640 << 10),  # of 1 MiB and more per core
+    "arm64": Cache(spill=256 << 10, room=128 << 10),  # of 256 KiB
+    "wasm": Cache(spill=512 << 10, room=256 << 10),  # whatever is under the browser
+}
+CHOICES = ("auto", "small", "off")
+
+
+def band(program: Program, cache: Cache) -> Program:
+    """``program`` with its large feature maps passed on in bands; computes the same."""
+    i = 0
+    while i < len(program.ops):
+        end = _end_of_run(program, i, cache)
+        if end - i > 1:
+            program = _banded(program, i, end, cache)
+        i = max(end, i + 1)
+    return program
+
+
+def smaller(program: Program) -> Iterator[Program]:
+    """The program banded in ways of which one needs the least memory: the more maps are passed on
+    in bands, the more rows of the first of them the last one's rows take."""
+    largest = max((t.nbytes for t in program.tensors.values()), default=0)
+    for log in range(10, max(10, largest.bit_length())):
+        yield band(program, Cache(spill=1 << log, room=0))
+
+
+def spans(program: Program) -> list[tuple[int, int]]:
+    """For each operation, the first and the last of those that run together with it."""
+    found: list[tuple[int, int]] = []
+    for i, op in enumerate(program.ops):
+        if i < len(found):
+            continue
+        count = op.params.band_ops if isinstance(op.params, ConvParams) else 0
+        found += [(i, i + max(1, count) - 1)] * max(1, count)
+    return found
+
+
+def unbanded(program: Program) -> Program:
+    """The same program with every tensor whole and one operation after the other."""
+    ops, tensors = [], dict(program.tensors)
+    for op in program.ops:
+        params = op.params
+        if isinstance(params, ConvParams):
+            if params.out_ring:
+                tensors[op.output] = _tall(tensors[op.output], params.out_h, params.out_w)
+            params = dataclasses.replace(
+                params, band_ops=0, band_rows=0, x_ring=0, y_ring=0, out_ring=0
+            )
+        ops.append(dataclasses.replace(op, params=params))
+    for i, op in enumerate(ops):
+        params = op.params
+        if isinstance(params, ConvParams) and _conv(program.ops[i]).x_ring:
+            params = dataclasses.replace(params, cs=tensors[op.inputs[0]].pitch)
+        ops[i] = dataclasses.replace(op, params=params)
+    return dataclasses.replace(program, ops=tuple(ops), tensors=tensors, plan=None)
+
+
+def steps(ops: Sequence[Op], band_rows: int, lanes: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Output rows [from, to) of each operation, step by step; as in native/runtime/band.c."""
+    to = [0] * len(ops)
+    height = _conv(ops[-1]).out_h
+    while to[-1] < height:
+        since = list(to)
+        to[-1] += band_rows
+        ends = to[-1] >= height
+        for k in reversed(range(len(ops))):
+            p = _conv(ops[k])
+            to[k] = p.out_h if ends else _whole_vectors(p, to[k], lanes)
+            for slot, name in enumerate(ops[k].inputs):
+                rows = to[k] if slot else _rows_read(p, to[k])
+                for j in range(k):
+                    if ops[j].output == name:
+                        to[j] = max(to[j], rows)
+        yield since, list(to)
+
+
+def faults(program: Program) -> Iterator[str]:
+    """What is wrong with the program's bands: rows that an operation reads before they are made, or
+    after their place in the ring was taken."""
+    for i, (first, last) in enumerate(spans(program)):
+        ops = program.ops[first : last + 1]
+        if i == first and last > first:
+            yield from _band_faults(ops, program.lanes, first)
+
+
+def _band_faults(ops: Sequence[Op], lanes: int, first: int) -> Iterator[str]:
+    if any(op.kind not in KINDS for op in ops):
+        yield f"op {first}: its band has operations without rows"
+        return
+    made = {op.output: k for k, op in enumerate(ops)}
+    found = set()
+    for since, to in steps(ops, _conv(ops[0]).band_rows, lanes):
+        for k, op in enumerate(ops):
+            p = _conv(op)
+            for slot, (name, ring) in enumerate(zip(op.inputs, (p.x_ring, p.y_ring), strict=False)):
+                if name not in made:
+                    continue
+                end = to[k] if slot else _rows_read(p, to[k])
+                oldest = since[k] if slot else max(0, since[k] * p.sh - p.pad_top)
+                rows = to[made[name]]
+                if to[k] > since[k] and (end > rows or (ring and oldest < rows - ring)):
+                    found.add(f'op {first + k} ("{op.node}"): rows of "{name}" are not there')
+    yield from sorted(found)
+
+
+def _whole_vectors(p: ConvParams, rows: int, lanes: int) -> int:
+    unit = lanes // math.gcd(lanes, p.out_w)
+    return min(p.out_h, -(-rows // unit) * unit)
+
+
+def _rows_read(p: ConvParams, rows: int) -> int:
+    """How many input rows the first ``rows`` output rows read."""
+    return max(0, min(p.in_h, (rows - 1) * p.sh + (p.kh - 1) * p.dh - p.pad_top + 1))
+
+
+def _conv(op: Op) -> ConvParams:
+    assert isinstance(op.params, ConvParams)
+    return op.params
+
+
+def _end_of_run(program: Program, i: int, cache: Cache) -> int:
+    """One past the last operation of the run from ``i`` whose links are all too large."""
+    end = i
+    while end < len(program.ops) and end - i < c.FIL_MAX_BAND and program.ops[end].kind in KINDS:
+        end += 1
+        if program.tensors[program.ops[end - 1].output].nbytes <= cache.spill:
+            break
+    return end
+
+
+def _banded(program: Program, first: int, end: int, cache: Cache) -> Program:
+    ops = program.ops[first:end]
+    rows = _ring_candidates(program, first, end)
+    if not rows:
+        return program
+    band_rows, rings = _choose(program, ops, rows, cache)
+    if not rings:
+        return program
+    tensors = dict(program.tensors)
+    for name, held in rings.items():
+        p = next(_conv(op) for op in ops if op.output == name)
+        tensors[name] = _tall(tensors[name], held, p.out_w)
+    changed = [
+        _in_band(op, rings, tensors, count=len(ops) if k == 0 else 0, rows=band_rows)
+        for k, op in enumerate(ops)
+    ]
+    whole = (*program.ops[:first], *changed, *program.ops[end:])
+    return dataclasses.replace(program, ops=whole, tensors=tensors)
+
+
+def _in_band(
+    op: Op, rings: Mapping[str, int], tensors: Mapping[str, Tensor], *, count: int, rows: int
+) -> Op:
+    p = _conv(op)
+    x_ring = rings.get(op.inputs[0], 0)
+    params = dataclasses.replace(
+        p,
+        band_ops=count,
+        band_rows=rows if count else 0,
+        x_ring=x_ring,
+        y_ring=rings.get(op.inputs[1], 0) if len(op.inputs) > 1 else 0,
+        out_ring=rings.get(op.output, 0),
+        cs=tensors[op.inputs[0]].pitch if x_ring else p.cs,
+    )
+    return dataclasses.replace(op, params=params)
+
+
+def _tall(tensor: Tensor, rows: int, width: int) -> Tensor:
+    """``tensor`` with so many rows in each plane."""
+    shape = (tensor.planes, rows, width)
+    return dataclasses.replace(tensor, shape=shape, split=1, pitch=padded_pitch(rows * width))
+
+
+def _ring_candidates(program: Program, first: int, end: int) -> set[str]:
+    """Tensors that one operation of the run writes whole, others of it read whole, and no one else
+    touches."""
+    touched: dict[str, list[int]] = defaultdict(list)
+    for i, op in enumerate(program.ops):
+        for name in (*op.inputs, op.output):
+            touched[name].append(i)
+    ports = {port.tensor for port in (*program.inputs, *program.outputs)}
+    found = set()
+    for i in range(first, end):
+        op, p = program.ops[i], _conv(program.ops[i])
+        tensor = program.tensors[op.output]
+        inside = all(first <= k < end for k in touched[op.output])
+        alone = sum(program.ops[k].output == op.output for k in touched[op.output]) == 1
+        plain = op.out_offset == 0 and tensor.positions == p.out_h * p.out_w
+        even = p.out_h * p.out_w % program.lanes == 0 and tensor.planes == _rows_of(program, op)
+        readers = [program.ops[k] for k in touched[op.output] if k != i]
+        walked = inside and all(_walks_planes(r, op.output, tensor, p) for r in readers)
+        is_arena = tensor.place is Place.ARENA and op.output not in ports
+        if inside and alone and plain and even and walked and is_arena and readers:
+            found.add(op.output)
+    return found
+
+
+def _rows_of(program: Program, op: Op) -> int:
+    assert op.weights is not None  # kinds of KINDS have weights
+    return program.weights[op.weights].rows
+
+
+def _walks_planes(reader: Op, name: str, tensor: Tensor, made: ConvParams) -> bool:
+    p = _conv(reader)
+    if reader.inputs[0] == name:
+        size = (p.in_h, p.in_w) == (made.out_h, made.out_w)
+        plain = (p.cs, p.ys, p.xs) == (tensor.pitch, p.in_w, 1) and reader.x_offset == 0
+        if not size or not plain:
+            return False
+    if len(reader.inputs) > 1 and reader.inputs[1] == name:
+        return reader.y_offset == 0 and (p.out_h, p.out_w) == (made.out_h, made.out_w)
+    return True
+
+
+def _choose(
+    program: Program, ops: Sequence[Op], names: set[str], cache: Cache
+) -> tuple[int, dict[str, int]]:
+    """Rows of a band, the most whose rings fit ``cache``, or the fewest; and the rings' rows."""
+    height = _conv(ops[-1]).out_h
+    best: tuple[int, dict[str, int]] = (0, {})
+    for band_rows in range(1, height):
+        rings = _rings(ops, names, band_rows, program.lanes)
+        size = sum(
+            4 * program.tensors[n].planes * padded_pitch(held * _width(ops, n))
+            for n, held in rings.items()
+        )
+        if size > cache.room and best[0]:
+            break
+        if rings and (not best[0] or len(rings) >= len(best[1])):
+            best = band_rows, rings
+    return best
+
+
+def _width(ops: Sequence[Op], name: str) -> int:
+    return next(_conv(op).out_w for op in ops if op.output == name)
+
+
+def _rings(ops: Sequence[Op], names: set[str], band_rows: int, lanes: int) -> dict[str, int]:
+    """Rows that each tensor must hold; without those that would hold the whole image."""
+    held: dict[str, int] = dict.fromkeys(names, 1)
+    maker = {op.output: k for k, op in enumerate(ops)}
+    for since, to in steps(ops, band_rows, lanes):
+        for k, op in enumerate(ops):
+            for slot, name in enumerate(op.inputs):
+                if name in names:
+                    p = _conv(op)
+                    oldest = since[k] if slot else max(0, since[k] * p.sh - p.pad_top)
+                    held[name] = max(held[name], to[maker[name]] - oldest)
+    found = {}
+    for name, rows in held.items():
+        p = _conv(ops[maker[name]])
+        unit = lanes // math.gcd(lanes, p.out_w)
+        rows = -(-rows // unit) * unit
+        if rows < p.out_h:
+            found[name] = rows
+    return found
