@@ -52,8 +52,8 @@ typedef struct fil_conv_args {
 } fil_conv_args;
 
 /* dwconv: plane r of out = kernel r over plane r of x. scratch: fil_dwconv_scratch bytes.
- * w.values: rows x (kh * kw). Output rows [first, first + rows), the first of them at out; input row
- * y lies at y % ring. */
+ * w.values: rows x (kh * kw). Output rows [first, first + rows), the first of them at out; input
+ * row y lies at y % ring. */
 typedef struct fil_dwconv_args {
   fil_matrix w;
   const float *x;

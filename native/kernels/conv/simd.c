@@ -57,7 +57,8 @@ static void fill_run(const fil_conv_args *a, float *to, uint32_t ky, uint32_t kx
   span s = y < g->in_h ? inside(g, first, n) : (span){0, 0};
   size_t pitch = (size_t)g->kh * g->kw * FIL_TILE, step = (size_t)g->sw * g->xs;
   const float *from = a->x;
-  if (s.from < s.to) from += (size_t)(y % a->ring) * g->ys + (size_t)(first + (int64_t)s.from * g->sw) * g->xs;
+  if (s.from < s.to)
+    from += (size_t)(y % a->ring) * g->ys + (size_t)(first + (int64_t)s.from * g->sw) * g->xs;
   for (uint32_t c = 0; c < g->channels; c++, to += pitch, from += g->cs) {
     if (s.from) zero(to, s.from);
     if (s.to < n) zero(to + s.to, n - s.to);
