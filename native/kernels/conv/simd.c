@@ -38,21 +38,27 @@ typedef struct span {
   uint32_t from, to;
 } span;
 
+/* How many steps reach `distance` or pass it. */
+static uint32_t steps_to(uint32_t distance, uint32_t step) {
+  if (step <= 2) return (distance + step - 1) >> (step - 1); /* no division where it counts */
+  return (distance + step - 1) / step;
+}
+
 /* first: the input column of the span's first output, before the input if negative. */
-static span inside(const fil_conv *g, int64_t first, uint32_t n) {
-  int64_t step = g->sw, width = g->in_w;
-  int64_t from = first < 0 ? (step - 1 - first) / step : 0;
-  int64_t to = first < width ? (width - first + step - 1) / step : 0;
+static span inside(const fil_conv *g, int32_t first, uint32_t n) {
+  int32_t width = (int32_t)g->in_w;
+  uint32_t from = first < 0 ? steps_to((uint32_t)-first, g->sw) : 0;
+  uint32_t to = first < width ? steps_to((uint32_t)(width - first), g->sw) : 0;
   if (to > n) to = n;
   if (from > to) from = to;
-  return (span){(uint32_t)from, (uint32_t)to};
+  return (span){from, to};
 }
 
 /* n outputs from (oy, ox) of one output row, at tap (ky, kx), for every channel. */
 static void fill_run(const fil_conv_args *a, float *to, uint32_t ky, uint32_t kx, uint32_t oy,
                      uint32_t ox, uint32_t n) {
   const fil_conv *g = a->g;
-  int64_t first = (int64_t)ox * g->sw + (int64_t)kx * g->dw - g->pad_left;
+  int32_t first = (int32_t)(ox * g->sw + kx * g->dw - g->pad_left); /* in 2^30: fil_axis_ok */
   uint32_t y = oy * g->sh + ky * g->dh - g->pad_top; /* wraps above the input */
   span s = y < g->in_h ? inside(g, first, n) : (span){0, 0};
   size_t pitch = (size_t)g->kh * g->kw * FIL_TILE, step = (size_t)g->sw * g->xs;

@@ -240,12 +240,14 @@ FIL_INLINE int is_whole(const band *b, uint32_t oy, uint32_t outs) {
 #define DF      hf
 #define DL      FIL_HALF
 #include "kernels/dwconv/direct.h"
+#include "kernels/dwconv/flat.h"
 
 /* Straight from the planes, if there is code for that. */
 static int run_direct(const fil_dwconv_args *a, band *b) {
   const fil_conv *g = a->g;
   if (g->kh != g->kw || g->sh != g->sw || (g->dh | g->dw) != 1 || !v_plane_of(g)) return 0;
-  if (g->out_w > FIL_HALF) v_run(a, b);
+  if (is_flat(a)) run_flat(a, b);
+  else if (g->out_w > FIL_HALF) v_run(a, b);
   else h_run(a, b);
   return 1;
 }
