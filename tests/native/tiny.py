@@ -129,8 +129,8 @@ class Tiny:
         for member, values in given.get("p", {}).items():
             for name, value in values.items():
                 setattr(getattr(op.p, member), name, value)
-        cols = self.weights[op.weights].cols if op.weights != c.FIL_NONE else 0
-        op.scratch_bytes = lib.fil_op_scratch(op, cols)
+        weights = ffi.NULL if op.weights == c.FIL_NONE else self.weights[op.weights]
+        op.scratch_bytes = lib.fil_op_scratch(op, weights)
         if op.scratch_bytes:
             op.scratch_offset = self.arena_bytes
             self.arena_bytes = align(self.arena_bytes + op.scratch_bytes)
