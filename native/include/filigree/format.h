@@ -18,7 +18,7 @@ enum {
   FIL_VERSION = 1,
   FIL_ALIGN = 64,    /* sections, arena, and every tensor and weight blob inside them */
   FIL_TILE = 64,     /* positions in one panel */
-  FIL_WIDE = 4096,   /* float16 weights that are widened at a time, unless one group is more */
+  FIL_WIDE = 2048,   /* float16 weights that are widened at a time, unless one group is more */
   FIL_NONE = 0xffff, /* "no tensor", "no weights" */
   FIL_MAX_RANK = 6,
   FIL_MAX_DIM = 1 << 20,
