@@ -24,7 +24,7 @@ static inline uint32_t fil_walk_group(fil_walk *k) {
 
 static inline const float *fil_walk_values(fil_walk *k, uint64_t at) {
   if (!k->w->halves) return k->w->values + at;
-  for (uint32_t r = 0; r < k->w->block_rows; r++) k->wide[r] = fil_half(k->w->halves[at + r]);
+  for (uint32_t r = 0; r < k->w->block_rows; r++) k->wide[r] = fil_f16(k->w->halves[at + r]);
   return k->wide;
 }
 

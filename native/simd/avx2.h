@@ -7,7 +7,7 @@ typedef __m256 vf;
 typedef __m256 vm;
 
 FIL_INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
-FIL_INLINE vf v_load_half(const uint16_t *p) {
+FIL_INLINE vf v_load_f16(const uint16_t *p) {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 FIL_INLINE void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }

@@ -43,7 +43,7 @@ static inline float fil_pow2(int n) {
 }
 
 /* A half as a float, exactly; 65536 and more for those that are not finite. */
-static inline float fil_half(uint16_t half) {
+static inline float fil_f16(uint16_t half) {
   union {
     uint32_t bits;
     float value;

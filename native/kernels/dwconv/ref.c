@@ -7,7 +7,7 @@ uint64_t fil_dwconv_scratch(const fil_conv *g) {
 }
 
 static float weight(const fil_matrix *w, size_t i) {
-  return w->halves ? fil_half(w->halves[i]) : w->values[i];
+  return w->halves ? fil_f16(w->halves[i]) : w->values[i];
 }
 
 /* out[r][oy][ox] = act(residual + bias[r] + sum over taps w[r][ky][kx] x[r][y][x]), 0 outside x */

@@ -1,6 +1,6 @@
 #include "kernels/dwconv/layout.h"
 #include "simd/finish.h"
-#include "simd/half.h"
+#include "simd/f16.h"
 
 /* A band of one plane. */
 typedef struct band {

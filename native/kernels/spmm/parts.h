@@ -3,7 +3,7 @@
 #ifndef FIL_SPMM_PARTS_H
 #define FIL_SPMM_PARTS_H
 #include "kernels/kernels.h"
-#include "simd/half.h"
+#include "simd/f16.h"
 
 /* now: the groups at hand, in float32; group, halves: the first behind them. */
 typedef struct parts {

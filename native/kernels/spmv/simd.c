@@ -1,5 +1,5 @@
 #include "simd/finish.h"
-#include "simd/half.h"
+#include "simd/f16.h"
 
 enum { MAX_O = 16, CHUNK = 64 };
 
@@ -10,11 +10,11 @@ typedef struct weights {
 } weights;
 
 FIL_INLINE vf weights_load(weights w, size_t i, const int half) {
-  return half ? v_load_half(w.halves + i) : v_load(w.floats + i);
+  return half ? v_load_f16(w.halves + i) : v_load(w.floats + i);
 }
 
 FIL_INLINE vf weights_load_n(weights w, size_t i, uint32_t n, const int half) {
-  return half ? v_load_half_n(w.halves + i, n) : v_load_n(w.floats + i, n);
+  return half ? v_load_f16_n(w.halves + i, n) : v_load_n(w.floats + i, n);
 }
 
 FIL_INLINE weights weights_pass(weights w, size_t n, const int half) {
