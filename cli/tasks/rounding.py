@@ -4,7 +4,7 @@ A bound from the shares alone (2^-11 of each weight, layer after layer) is eithe
 as networks differ in how much they amplify. So it is measured: the weights are moved at random,
 each by up to half a unit in its last place, which is what rounding did, and the outputs compared.
 The largest difference over ``DRAWS`` draws, times ``MARGIN``, is what a right conversion may show:
-were the differences normal, one in a million would not pass.
+were the differences normal, one in 7,000 would not pass, and that of a single output.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from filigree.cli.tasks.compare import F32, TOLERANCE, relative
-from filigree.cli.tasks.packed import halves, many
+from filigree.cli.tasks.compare import TOLERANCE, relative
+from filigree.cli.tasks.packed import F32, halves, many
 from filigree.converter.lowering.program import Program, Weights
 from filigree.native.model import Model
 
