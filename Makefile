@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures quality blocks bench wheel clean system
+.PHONY: demo test lint format figures halves quality blocks bench wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -21,6 +21,9 @@ format: $(VENV)/.test
 
 figures: $(VENV)/.test  ## accuracy and agreement of every model in FILIGREE_DATA, as a table
 	$(BIN)/python -m tests.models.figures
+
+halves: $(VENV)/.test  ## accuracy and size with float16 weights against float32, as a table
+	$(BIN)/python -m tests.models.halves
 
 quality: $(VENV)/.test  ## what pruning costs on every model in FILIGREE_DATA, as tables
 	$(BIN)/python -m tests.models.quality

@@ -28,6 +28,7 @@ class ConvertOptions:
     ``target``: host, x86-64, arm64 or wasm, whose cost table chooses patterns (the packed model
     runs everywhere); ``isa`` narrows it ("avx2").
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
+    ``dtype``: float32 or float16, of the stored weights; arithmetic is float32.
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
     ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;
@@ -43,6 +44,7 @@ class ConvertOptions:
     isa: str | None = None
     pattern: str = "auto"
     objective: str = "time"
+    dtype: str = "float32"
     batch: int = 1
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     input_layout: str | None = None

@@ -345,6 +345,10 @@ def _floats(file: Bytes, at: int, count: int) -> NDArray[np.float32]:
     return file[at : at + 4 * count].view("<f4").astype(np.float32)
 
 
+def _halves(file: Bytes, at: int, count: int) -> NDArray[np.float16]:
+    return file[at : at + 2 * count].view("<f2").astype(np.float16)
+
+
 def _constants_at(model: Any) -> int:
     """Offset of the CONST section in the file."""
     if model.constants == ffi.NULL:
@@ -413,6 +417,7 @@ def _weights_of(model: Any, file: Bytes, i: int, layer: str) -> Weights:
 
 
 def _packing_of(constants: Bytes, w: Any) -> Packing:
+    read = _halves if w.dtype == c.FIL_F16 else _floats
     index = counts = None
     if w.coding != c.FIL_CODING_NONE:
         kind, size = ("<u1", 1) if w.coding == c.FIL_CODING_D8 else ("<u2", 2)
@@ -422,7 +427,7 @@ def _packing_of(constants: Bytes, w: Any) -> Packing:
         block_rows=w.block_rows,
         coding=w.coding,
         blocks=w.blocks,
-        values=_floats(constants, w.values_offset, w.blocks * w.block_rows),
+        values=read(constants, w.values_offset, w.blocks * w.block_rows),
         index=index,
         counts=counts,
         bias=_floats(constants, w.bias_offset, w.groups * w.block_rows),

@@ -93,7 +93,11 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         _check_same(before, program)
     stages.start("packing")
     program, choices = pack(
-        program, costs=costs, pattern=options.pattern, objective=options.objective
+        program,
+        costs=costs,
+        pattern=options.pattern,
+        objective=options.objective,
+        dtype=options.dtype,
     )
     check(program, "packed")
     stages.start("planning")

@@ -18,7 +18,8 @@ class LayerReport:
 
     ``node``: the user's name; ``kind``: spmm, conv, dwconv or spmv; ``cols``: inputs of one output
     (channels x taps); ``sparsity``: share of zero weights; ``fill``: share of the stored values
-    that are zeros; ``stored_bytes``: values and indices; ``dense_bytes``: as float32;
+    that are zeros; ``stored_bytes``: values and indices; ``dense_bytes``: as float32; ``dtype``: of
+    the stored values, ``rounding``: what float16 lost, or why the layer stays float32;
     ``predicted_speedup``: against the same layer stored dense, by the cost table; None where
     nothing was chosen.
     """
@@ -36,6 +37,8 @@ class LayerReport:
     kernel: str
     predicted_speedup: float | None
     reason: str
+    dtype: str
+    rounding: str
 
     @classmethod
     def of(cls, choice: Choice) -> LayerReport:
@@ -55,6 +58,8 @@ class LayerReport:
             kernel=choice.kernel,
             predicted_speedup=None if choice.kind == "dwconv" else round(gain, DIGITS),
             reason=choice.reason,
+            dtype=choice.dtype,
+            rounding=choice.rounding,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -47,6 +47,10 @@ def member(params: type[Params]) -> str:
     return params.__name__.removesuffix("Params").lower()
 
 
+DTYPES: Mapping[str, int] = {"float32": c.FIL_F32, "float16": c.FIL_F16}
+"""What weights may be stored as, by numpy's name."""
+
+
 def bare_op(op: Op) -> Any:
     """A ``fil_op`` with kind and parameters alone: enough for ``fil_op_scratch``."""
     fields = {f.name: getattr(op.params, f.name) for f in dataclasses.fields(op.params)}
@@ -55,6 +59,13 @@ def bare_op(op: Op) -> Any:
         return ffi.new("fil_op *", values)
     except OverflowError as error:
         raise _over_cap(op.node, error) from error
+
+
+def bare_weights(weights: Weights) -> Any:
+    """A ``fil_weights`` without offsets: enough for ``fil_op_scratch``; float32 until packed."""
+    if weights.packing is not None:
+        return weights_struct(weights, {})
+    return ffi.new("fil_weights *", {"dtype": c.FIL_F32, "cols": weights.cols})
 
 
 def op_struct(
@@ -118,7 +129,7 @@ def weights_struct(weights: Weights, offsets: Mapping[str, int]) -> Any:
     return ffi.new(
         "fil_weights *",
         {
-            "dtype": c.FIL_F32,
+            "dtype": DTYPES[packing.values.dtype.name],
             "block_rows": packing.block_rows,
             "coding": packing.coding,
             "rows": weights.rows,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PATTERNS = ("auto", "dense", "1x1", "2x1", "4x1", "8x1")
 BANDS = ("auto", "small", "off")
+DTYPES = ("float32", "float16")
 TARGETS = ("host", "x86-64", "arm64", "wasm")
 
 
@@ -37,6 +38,7 @@ class Flags:
     """What the user asked of the conversion itself."""
 
     pattern: str
+    dtype: str
     target: str
     batch: int
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
@@ -63,6 +65,13 @@ class Flags:
     default="auto",
     show_default=True,
     help="How weights are grouped; auto chooses per layer by the target's cost table.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default="float32",
+    show_default=True,
+    help="What weights are stored as; arithmetic is float32 either way.",
 )
 @click.option(
     "--target",
@@ -169,6 +178,7 @@ def _options(flags: Flags) -> ConvertOptions:
 
     return ConvertOptions(
         pattern=flags.pattern,
+        dtype=flags.dtype,
         target=flags.target,
         batch=flags.batch,
         shapes=dict(flags.shapes),
@@ -215,7 +225,7 @@ def _as_json(model: Path, out: Path, converted: Converted) -> dict[str, Any]:
 
 
 def _show(model: Path, out: Path, converted: Converted) -> None:
-    from filigree.cli.tasks.layers import HEADER, layers, row, summary
+    from filigree.cli.tasks.layers import layers, summary, table
     from filigree.cli.tasks.memory import peak
 
     before, after = model.stat().st_size, len(converted.data)
@@ -234,7 +244,7 @@ def _show(model: Path, out: Path, converted: Converted) -> None:
         )
     if found:
         console.line()
-        console.table(HEADER, [row(layer) for layer in found])
+        console.table(*table(found))
         console.line()
 
 

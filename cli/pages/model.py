@@ -12,7 +12,7 @@ from filigree.cli.pages.html import Cell, facts, section, table
 from filigree.cli.pages.mask import mask_uri
 from filigree.cli.pages.svg import Arena, Bar, Span, bars, standalone, timeline
 from filigree.cli.tasks import bench
-from filigree.cli.tasks.layers import Layer, Measured, layers
+from filigree.cli.tasks.layers import Layer, Measured, layers, why
 from filigree.cli.tasks.timing import Timing
 from filigree.converter.lowering.program import Place, Program
 
@@ -34,6 +34,7 @@ def layer_section(rows_of: Sequence[Layer], *, measured: Mapping[str, Measured])
         "pattern",
         "sparsity",
         "fill",
+        "type",
         "bytes, of dense",
         "kernel",
         "predicted",
@@ -64,13 +65,14 @@ def _layer_row(layer: Layer, measured: Measured | None) -> list[Cell]:
         Cell(markup=badge),
         Cell(kind="num", markup=meter),
         Cell(percent(layer.fill) if layer.is_sparse else "-", "num"),
+        Cell(layer.dtype),
         Cell(
             kind="num", markup=f'{layer.stored_bytes:,}<br><span class="soft">{share:.2f}x</span>'
         ),
         Cell(layer.kernel),
         Cell(_gain(layer.predicted_speedup), "num"),
         Cell(_measured(measured), "num"),
-        Cell(layer.reason, "why"),
+        Cell(why(layer), "why"),
     ]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,17 @@ from numpy.typing import NDArray
 from filigree.cli.tasks.packed import (
     F32,
     OnnxModel,
+    halves,
     many,
     open_packed,
     random_inputs,
 )
 from filigree.converter.errors import BadFile, ToolMissing, UsageError
 
+if TYPE_CHECKING:
+    from filigree.converter.lowering.program import Program
+
+TOLERANCE = 1e-4  # of the output range: what float32 arithmetic may differ by
 TARGETS = ("host", "arm64", "wasm")
 ENGINES = {"arm64": ("arm64",), "wasm": ("wasm-node", "wasm-wasmtime")}
 ISAS = {"arm64": ("neon",), "wasm": ("wasm", "wasm_relaxed")}
@@ -26,7 +32,8 @@ ISAS = {"arm64": ("neon",), "wasm": ("wasm", "wasm_relaxed")}
 @dataclass(frozen=True)
 class Row:
     """One target and instruction set: the largest difference relative to the output range, or
-    why it was skipped. ``wanted`` is whether the user named the target."""
+    why it was skipped. ``wanted`` is whether the user named the target. ``arithmetic``: with
+    float16 weights, the same against the packed model's own weights in float64."""
 
     target: str
     isa: str
@@ -34,8 +41,11 @@ class Row:
     output: str = ""
     skipped: str | None = None
     wanted: bool = True
+    arithmetic: float | None = None
 
     def agrees(self, tolerance: float) -> bool:
+        if self.arithmetic is not None and not self.arithmetic <= TOLERANCE:
+            return False
         return self.difference is not None and self.difference <= tolerance
 
 
@@ -53,11 +63,13 @@ class Blame:
 
 @dataclass(frozen=True)
 class Case:
-    """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order."""
+    """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order, and
+    ``rounded[i]`` with the packed model's float16 weights; empty if it has none."""
 
     inputs: list[list[F32]]
     expected: list[list[F32]]
     outputs: list[str]
+    rounded: list[list[F32]]
 
 
 def relative(got: list[F32], want: list[F32]) -> float:
@@ -91,7 +103,17 @@ def make_case(source: Path, dims: list[tuple[int, ...]], *, count: int, data: Pa
         if data
         else [random_inputs(dims, seed=seed) for seed in range(count)]
     )
-    return Case(inputs, [session.run(arrays) for arrays in inputs], session.outputs)
+    return Case(inputs, [session.run(arrays) for arrays in inputs], session.outputs, [])
+
+
+def with_rounded(case: Case, program: Program) -> Case:
+    """``case`` with the float64 results of ``program``, if it has float16 weights."""
+    from filigree.converter import reference
+
+    if not halves(program):
+        return case
+    results = [reference.run(program, *arrays) for arrays in case.inputs]
+    return replace(case, rounded=[[y.astype(np.float32) for y in ys] for ys in results])
 
 
 def _from_data(path: Path, dims: list[tuple[int, ...]], count: int) -> list[list[F32]]:
@@ -159,7 +181,10 @@ def _row(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
     gaps = [worst(a, b) for a, b in zip(got, case.expected, strict=True)]
     by_output = [max(column) for column in zip(*gaps, strict=True)]
     index = int(np.argmax(by_output))
-    return Row(target, isa, by_output[index], case.outputs[index])
+    own = [relative(a, b) for a, b in zip(got, case.rounded, strict=True)] if case.rounded else []
+    return Row(
+        target, isa, by_output[index], case.outputs[index], arithmetic=max(own, default=None)
+    )
 
 
 def compare(

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 def twin_of(
     source: Path, packed: Path, *, progress: Callable[[str, float], None] | None = None
 ) -> Converted:
-    """``source`` converted with every layer dense, for the input shapes that ``packed`` takes."""
-    from filigree.cli.tasks.packed import open_program
+    """``source`` converted with every layer dense, for the input shapes of ``packed`` and with
+    weights of its element type."""
+    from filigree.cli.tasks.packed import halves, open_program
     from filigree.converter import ConvertOptions, convert
 
     program = open_program(packed)
     options = ConvertOptions(
-        pattern="dense", shapes={port.name: port.shape for port in program.inputs}
+        pattern="dense",
+        dtype="float16" if halves(program) else "float32",
+        shapes={port.name: port.shape for port in program.inputs},
     )
     return convert(source, options=options, progress=progress)
 

@@ -130,11 +130,10 @@ def _ports(inputs: Sequence[Port], outputs: Sequence[Port]) -> Part:
 
 
 def _packed_layers(program: Program) -> Part:
-    from filigree.cli.tasks.layers import HEADER, layers, row, summary
+    from filigree.cli.tasks.layers import layers, summary, table
 
     found = layers(program.meta)
-    rows = [row(layer) for layer in found]
-    return Part("layers", [asdict(layer) for layer in found], [summary(found)], HEADER, rows)
+    return Part("layers", [asdict(layer) for layer in found], [summary(found)], *table(found))
 
 
 def _packed_ops(program: Program) -> Part:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass
 from typing import Any
 
 from filigree.cli.console import percent, plural
@@ -26,6 +26,8 @@ class Layer:
     kernel: str
     predicted_speedup: float | None
     reason: str
+    dtype: str = "float32"
+    rounding: str = ""
 
     @property
     def is_sparse(self) -> bool:
@@ -48,13 +50,28 @@ class Measured:
 
 def layers(meta: dict[str, Any]) -> list[Layer]:
     """The layers in ``meta``; entries that are not whole are left out (metadata is optional)."""
-    fields = Layer.__dataclass_fields__
+    found = Layer.__dataclass_fields__
+    needed = {name for name, field in found.items() if field.default is MISSING}
     entries = meta.get("layers") or []
-    whole = (e for e in entries if isinstance(e, dict) and fields.keys() <= e.keys())
-    return [Layer(**{name: entry[name] for name in fields}) for entry in whole]
+    whole = (e for e in entries if isinstance(e, dict) and needed <= e.keys())
+    return [Layer(**{name: e[name] for name in found if name in e}) for e in whole]
 
 
 HEADER = ("layer", "kind", "weights", "pattern", "sparsity", "fill", "bytes", "speed-up", "why")
+
+
+def has_halves(rows: Iterable[Layer]) -> bool:
+    """float16 was asked for: a layer has it, or says why not."""
+    return any(layer.dtype != "float32" or layer.rounding for layer in rows)
+
+
+def table(found: Sequence[Layer]) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows; the element type has a column where it is not float32 throughout."""
+    if not has_halves(found):
+        return HEADER, [row(layer) for layer in found]
+    at = HEADER.index("bytes")
+    rows = [[*(cells := row(layer))[:at], layer.dtype, *cells[at:]] for layer in found]
+    return (*HEADER[:at], "type", *HEADER[at:]), rows
 
 
 def row(layer: Layer) -> list[str]:
@@ -69,8 +86,13 @@ def row(layer: Layer) -> list[str]:
         percent(layer.fill),
         f"{layer.stored_bytes}/{layer.dense_bytes}",
         "-" if gain is None else f"{gain:.2f}x",
-        layer.reason,
+        why(layer),
     ]
+
+
+def why(layer: Layer) -> str:
+    """The reason for the pattern, and what there is to say about the element type."""
+    return f"{layer.reason}; {layer.rounding}" if layer.rounding else layer.reason
 
 
 def summary(rows: Iterable[Layer]) -> str:
@@ -80,7 +102,10 @@ def summary(rows: Iterable[Layer]) -> str:
     for layer in every:
         if layer.is_sparse:
             counts[layer.pattern] = counts.get(layer.pattern, 0) + 1
+    halves = sum(layer.dtype == "float16" for layer in every)
+    tail = f"; {halves} in float16" if halves else ""
     if not counts:
-        return f"all {plural(len(every), 'layer')} stay dense"
+        return f"all {plural(len(every), 'layer')} stay dense{tail}"
     patterns = ", ".join(f"{name}: {counts[name]}" for name in sorted(counts))
-    return f"{sum(counts.values())} of {plural(len(every), 'layer')} are sparse ({patterns})"
+    sparse = f"{sum(counts.values())} of {plural(len(every), 'layer')} are sparse ({patterns})"
+    return sparse + tail

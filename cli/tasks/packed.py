@@ -33,6 +33,12 @@ def open_program(path: Path) -> Program:
     return packfile.decode(path.read_bytes())
 
 
+def halves(program: Program) -> int:
+    """How many layers are stored in float16."""
+    packings = [weights.packing for weights in program.weights.values()]
+    return sum(p is not None and p.values.dtype == np.float16 for p in packings)
+
+
 def shapes(model: Model) -> list[tuple[int, ...]]:
     """The shapes of a model's inputs."""
     return [tuple(port.shape) for port in model.inputs]

@@ -7,7 +7,7 @@
    have data of their shape; weights are two-dimensional with a bias per row.
 4. Definition before use: nothing reads an arena or output tensor before an op has written it; every
    arena tensor and every output is written.
-5. *packed*: every weights has a packing whose sizes agree with each other.
+5. *packed*: every weights has a packing of float32 or float16 whose sizes agree with each other.
 6. *planned*: every arena tensor and scratch lies in the arena, 64-byte aligned, and no two that are
    alive at once share bytes, but for an element-wise MAP in place; what operations of a band read
    of each other is there in every step.
@@ -163,6 +163,8 @@ def _packings(program: Program) -> Iterator[str]:
 
 def _sizes_agree(w: Weights, p: Packing) -> bool:
     groups = -(-w.rows // p.block_rows)
+    if p.values.dtype.name not in structs.DTYPES:
+        return False
     if p.values.size != p.blocks * p.block_rows or p.bias.size != groups * p.block_rows:
         return False
     if p.index is None or p.counts is None:

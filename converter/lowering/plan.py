@@ -20,7 +20,7 @@ from filigree.converter.errors import DoesNotFit
 from filigree.converter.lowering import bands
 from filigree.converter.lowering.program import MapParams, Op, Place, Plan, Program
 from filigree.native import enums as c
-from filigree.native._ffi import lib
+from filigree.native._ffi import ffi, lib
 
 SEARCH_STEPS = 4_000_000  # pairs of neighbours looked at by the local search, all rounds together
 MAX_ARENA = 2**31 - 1
@@ -134,8 +134,10 @@ def place(buffers: Sequence[Buffer], bound: int) -> list[int]:
 
 
 def _scratch(program: Program, op: Op) -> int:
-    cols = program.weights[op.weights].cols if op.weights is not None else 0
-    return int(lib.fil_op_scratch(structs.bare_op(op), cols))
+    weights = ffi.NULL
+    if op.weights is not None:
+        weights = structs.bare_weights(program.weights[op.weights])
+    return int(lib.fil_op_scratch(structs.bare_op(op), weights))
 
 
 def _scratch_places(

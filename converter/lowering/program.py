@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from filigree.native import enums as c
 
+F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
 
 LANES = 16  # of the widest vectors: what planes in the arena are padded to
@@ -89,7 +90,7 @@ class Packing:
     block_rows: int
     coding: int
     blocks: int
-    values: F32  # [blocks * block_rows]
+    values: F32 | F16  # [blocks * block_rows]
     index: NDArray[np.uint8] | NDArray[np.uint16] | None  # [blocks]
     counts: NDArray[np.uint16] | None  # [groups]
     bias: F32  # [groups * block_rows]
@@ -107,7 +108,7 @@ class Packing:
 
 @dataclass(frozen=True)
 class Weights:
-    """rows x cols float32 weights with a bias per row.
+    """rows x cols float32 weights with a bias per row; if packed as float16, rounded to it.
 
     SPMM/SPMV: cols are input channels. CONV: cols run over (channel, ky, kx), kx fastest.
     DWCONV: rows are channels, cols ky*kw + kx. ``layer`` is the user's node name.

@@ -64,25 +64,27 @@ def block_mask(matrix: F32, block_rows: int) -> Mask:
     return np.logical_or.reduceat(matrix != 0, starts, axis=0)
 
 
-def stats(matrix: F32, block_rows: int) -> Stats:
+def stats(matrix: F32, block_rows: int, *, dtype: str = "float32") -> Stats:
     """What ``encode`` would store, without building it."""
-    return _stats(matrix, block_rows, _steps(block_mask(matrix, block_rows)))
+    return _stats(matrix, block_rows, _steps(block_mask(matrix, block_rows)), dtype)
 
 
-def dense_stats(rows: int, cols: int, *, block_rows: int) -> Stats:
+def dense_stats(rows: int, cols: int, *, block_rows: int, dtype: str = "float32") -> Stats:
     """What ``encode_dense`` would store; zeros of a dense layer do not count as fill."""
     blocks = -(-rows // block_rows) * cols
-    return Stats(block_rows, c.FIL_CODING_NONE, blocks, 0, 0.0, 4 * blocks * block_rows)
+    nbytes = np.dtype(dtype).itemsize * blocks * block_rows
+    return Stats(block_rows, c.FIL_CODING_NONE, blocks, 0, 0.0, nbytes)
 
 
-def encode(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
+def encode(matrix: F32, bias: F32, *, block_rows: int, dtype: str = "float32") -> Packing:
     """Store ``matrix`` [rows, cols] in ``block_rows`` x 1 blocks with the smaller index coding.
 
+    ``dtype``: of the stored values; ``matrix`` has been rounded to it.
     Raises ValueError for a block height that is not in BLOCK_ROWS.
     """
     _require_block_rows(block_rows)
     steps = _steps(block_mask(matrix, block_rows))
-    found = _stats(matrix, block_rows, steps)
+    found = _stats(matrix, block_rows, steps, dtype)
     grouped = _grouped(matrix, block_rows)
     groups = grouped.shape[0]
     present = grouped[steps.group, :, steps.column]
@@ -95,7 +97,7 @@ def encode(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
         block_rows=block_rows,
         coding=found.coding,
         blocks=found.blocks,
-        values=present.reshape(-1),
+        values=present.reshape(-1).astype(dtype),
         index=index,
         counts=counts.astype(np.uint16),
         bias=_padded_bias(bias, groups * block_rows),
@@ -103,7 +105,7 @@ def encode(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
     )
 
 
-def encode_dense(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
+def encode_dense(matrix: F32, bias: F32, *, block_rows: int, dtype: str = "float32") -> Packing:
     """Store every value: no index list (``FIL_CODING_NONE``)."""
     _require_block_rows(block_rows)
     grouped = _grouped(matrix, block_rows)
@@ -112,7 +114,7 @@ def encode_dense(matrix: F32, bias: F32, *, block_rows: int) -> Packing:
         block_rows=block_rows,
         coding=c.FIL_CODING_NONE,
         blocks=groups * cols,
-        values=np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1),
+        values=np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1).astype(dtype),
         index=None,
         counts=None,
         bias=_padded_bias(bias, groups * block_rows),
@@ -126,7 +128,7 @@ def decode(packing: Packing, *, rows: int, cols: int) -> F32:
     blocks = packing.values.reshape(-1, o)
     if packing.counts is None:
         grouped = blocks.reshape(groups, cols, o).transpose(0, 2, 1)
-        return np.ascontiguousarray(grouped.reshape(groups * o, cols)[:rows])
+        return np.ascontiguousarray(grouped.reshape(groups * o, cols)[:rows], np.float32)
     grouped = np.zeros((groups, o, cols), np.float32)
     group = np.repeat(np.arange(groups), packing.counts)
     grouped[group, :, columns(packing)] = blocks
@@ -185,9 +187,9 @@ def _steps(mask: Mask) -> _Steps:
     return _Steps(group, column, step, np.maximum(step - 1, 0) // LONGEST_STEP)
 
 
-def _stats(matrix: F32, block_rows: int, steps: _Steps) -> Stats:
+def _stats(matrix: F32, block_rows: int, steps: _Steps, dtype: str) -> Stats:
     present, bridges = steps.column.size, int(steps.bridges.sum())
-    block_bytes = 4 * block_rows
+    block_bytes = np.dtype(dtype).itemsize * block_rows
     u8_bytes, u16_bytes = (present + bridges) * (block_bytes + 1), present * (block_bytes + 2)
     use_u8 = u8_bytes <= u16_bytes
     blocks = present + bridges if use_u8 else present

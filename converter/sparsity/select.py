@@ -5,7 +5,9 @@ Rules, per weight matrix:
 2. a pattern that the user asked for is taken, unless none of its blocks is zero;
 3. ``auto`` takes the pattern with the least predicted time (objective "time") or stored bytes
    ("size"); ties go to dense, then to the taller block;
-4. "time" leaves dense only for a predicted gain of at least 5 %, the accuracy of the tables.
+4. "time" leaves dense only for a predicted gain of at least 5 %, the accuracy of the tables;
+5. values are float32 or float16 as asked, but where float16 cannot hold them (``rounding``); times
+   are predicted as for float32.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from filigree.converter.lowering.program import Packing, Program, Weights
 from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cost import DENSE, SPARSE, CostTable, Shape
 from filigree.converter.sparsity.pattern import Stats
+from filigree.converter.sparsity.rounding import Rounded, rounded
 from filigree.native import enums as c
 
 PATTERNS = ("auto", DENSE, *SPARSE)
@@ -45,7 +48,8 @@ class Choice:
 
     ``sparsity``: share of zeros in the weights; ``fill``: share of the stored values that are
     zeros kept for another row of their group; ``stored_bytes``: values, indices and counts;
-    ``dense_bytes``: the float32 matrix; times in nanoseconds by the cost table.
+    ``dense_bytes``: the float32 matrix; times in nanoseconds by the cost table; ``dtype``: of the
+    stored values; ``rounding``: what was lost by it, or why it is not the one asked for.
     """
 
     layer: str
@@ -62,6 +66,17 @@ class Choice:
     predicted_ns: float
     predicted_dense_ns: float
     reason: str
+    dtype: str
+    rounding: str
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Weights, rounded, and where they are used."""
+
+    weights: Weights
+    shape: Shape
+    stored: Rounded
 
 
 @dataclass(frozen=True)
@@ -72,10 +87,16 @@ class _Candidate:
 
 
 def pack(
-    program: Program, *, costs: CostTable, pattern: str = "auto", objective: str = "time"
+    program: Program,
+    *,
+    costs: CostTable,
+    pattern: str = "auto",
+    objective: str = "time",
+    dtype: str = "float32",
 ) -> tuple[Program, list[Choice]]:
-    """``program`` with every weights packed, and a choice for each, in the order of
-    ``program.weights``. Raises UsageError for an unknown ``pattern`` or ``objective``."""
+    """``program`` with every weights rounded to ``dtype`` and packed, and a choice for each, in the
+    order of ``program.weights``. Raises UsageError for an unknown ``pattern``, ``objective`` or
+    ``dtype``."""
     if pattern not in PATTERNS or objective not in OBJECTIVES:
         raise UsageError(
             f'no way of packing "{pattern}" for "{objective}"',
@@ -84,9 +105,12 @@ def pack(
     shapes = _shapes(program)
     packed: dict[str, Weights] = {}
     choices = []
-    for name, weights in program.weights.items():
-        choice = _choose(weights, shapes[name], costs, asked=pattern, objective=objective)
-        packing = _encode(weights, shapes[name], choice.pattern)
+    for name, given in program.weights.items():
+        stored = rounded(given.matrix, dtype)
+        weights = dataclasses.replace(given, matrix=stored.matrix)
+        layer = _Layer(weights, shapes[name], stored)
+        choice = _choose(layer, costs, asked=pattern, objective=objective)
+        packing = _encode(layer, choice.pattern)
         packed[name] = dataclasses.replace(weights, packing=packing)
         choices.append(choice)
     return dataclasses.replace(program, weights=packed), choices
@@ -101,54 +125,56 @@ def _shapes(program: Program) -> dict[str, Shape]:
     }
 
 
-def _encode(weights: Weights, shape: Shape, pattern: str) -> Packing:
+def _encode(layer: _Layer, pattern: str) -> Packing:
+    w, dtype = layer.weights, layer.stored.dtype
     if pattern == DENSE:
-        height = patterns.dense_block_rows(shape.kind)
-        return patterns.encode_dense(weights.matrix, weights.bias, block_rows=height)
-    return patterns.encode(weights.matrix, weights.bias, block_rows=SPARSE[pattern])
+        height = patterns.dense_block_rows(layer.shape.kind)
+        return patterns.encode_dense(w.matrix, w.bias, block_rows=height, dtype=dtype)
+    return patterns.encode(w.matrix, w.bias, block_rows=SPARSE[pattern], dtype=dtype)
 
 
-def _choose(
-    weights: Weights, shape: Shape, costs: CostTable, *, asked: str, objective: str
-) -> Choice:
-    dense = _dense(shape, costs)
-    zeros = 1 - np.count_nonzero(weights.matrix) / weights.matrix.size
-    if shape.kind == c.FIL_OP_DWCONV:
-        return _made(weights, shape, dense, dense, "depthwise: kernels are dense")
+def _choose(layer: _Layer, costs: CostTable, *, asked: str, objective: str) -> Choice:
+    dense = _dense(layer, costs)
+    matrix = layer.weights.matrix
+    zeros = 1 - np.count_nonzero(matrix) / matrix.size
+    if layer.shape.kind == c.FIL_OP_DWCONV:
+        return _made(layer, dense, dense, "depthwise: kernels are dense")
     if asked == DENSE:
-        return _made(weights, shape, dense, dense, "dense asked for")
+        return _made(layer, dense, dense, "dense asked for")
     if zeros == 0:
-        return _made(weights, shape, dense, dense, "no weight is zero")
+        return _made(layer, dense, dense, "no weight is zero")
     names = list(SPARSE) if asked == "auto" else [asked]
-    found = [_sparse(weights, shape, costs, name) for name in names]
+    found = [_sparse(layer, costs, name) for name in names]
     if asked != "auto":
-        return _as_asked(weights, shape, found[0], dense)
+        return _as_asked(layer, found[0], dense)
     best = min(reversed(found), key=lambda x: x.ns if objective == "time" else x.stats.nbytes)
     gains = {"time": dense.ns / best.ns, "size": dense.stats.nbytes / best.stats.nbytes}
     if gains[objective] < (SMALLEST_GAIN if objective == "time" else 1):
-        return _made(weights, shape, dense, dense, _why_dense(shape, costs, best, dense, zeros))
+        return _made(layer, dense, dense, _why_dense(layer.shape, costs, best, dense, zeros))
     gain = f"{gains[objective]:.1f}x {'faster' if objective == 'time' else 'smaller'}"
-    return _made(weights, shape, best, dense, f"predicted {gain} than dense")
+    return _made(layer, best, dense, f"predicted {gain} than dense")
 
 
-def _as_asked(weights: Weights, shape: Shape, found: _Candidate, dense: _Candidate) -> Choice:
-    height = found.stats.block_rows
+def _as_asked(layer: _Layer, found: _Candidate, dense: _Candidate) -> Choice:
+    height, shape = found.stats.block_rows, layer.shape
     if found.stats.blocks == -(-shape.rows // height) * shape.cols:
-        return _made(weights, shape, dense, dense, f"no {found.pattern} block is zero")
-    return _made(weights, shape, found, dense, f"{found.pattern} asked for")
+        return _made(layer, dense, dense, f"no {found.pattern} block is zero")
+    return _made(layer, found, dense, f"{found.pattern} asked for")
 
 
-def _dense(shape: Shape, costs: CostTable) -> _Candidate:
-    height = patterns.dense_block_rows(shape.kind)
-    stats = patterns.dense_stats(shape.rows, shape.cols, block_rows=height)
+def _dense(layer: _Layer, costs: CostTable) -> _Candidate:
+    shape, height = layer.shape, patterns.dense_block_rows(layer.shape.kind)
+    stats = patterns.dense_stats(
+        shape.rows, shape.cols, block_rows=height, dtype=layer.stored.dtype
+    )
     return _Candidate(
         DENSE, stats, costs.predict(shape, DENSE, blocks=stats.blocks, block_rows=height)
     )
 
 
-def _sparse(weights: Weights, shape: Shape, costs: CostTable, name: str) -> _Candidate:
-    stats = patterns.stats(weights.matrix, SPARSE[name])
-    ns = costs.predict(shape, name, blocks=stats.blocks, block_rows=SPARSE[name])
+def _sparse(layer: _Layer, costs: CostTable, name: str) -> _Candidate:
+    stats = patterns.stats(layer.weights.matrix, SPARSE[name], dtype=layer.stored.dtype)
+    ns = costs.predict(layer.shape, name, blocks=stats.blocks, block_rows=SPARSE[name])
     return _Candidate(name, stats, ns)
 
 
@@ -176,25 +202,26 @@ def _sparsity_needed(shape: Shape, costs: CostTable, name: str, dense_ns: float)
     return None
 
 
-def _made(
-    weights: Weights, shape: Shape, chosen: _Candidate, dense: _Candidate, reason: str
-) -> Choice:
+def _made(layer: _Layer, chosen: _Candidate, dense: _Candidate, reason: str) -> Choice:
+    shape, matrix = layer.shape, layer.weights.matrix
     kind = KIND_NAMES[shape.kind]
     coding = CODING_NAMES[chosen.stats.coding]
     height = chosen.stats.block_rows
     return Choice(
-        layer=weights.layer,
+        layer=layer.weights.layer,
         kind=kind,
         rows=shape.rows,
         cols=shape.cols,
         positions=shape.positions,
         pattern=chosen.pattern,
-        sparsity=1 - np.count_nonzero(weights.matrix) / weights.matrix.size,
+        sparsity=1 - np.count_nonzero(matrix) / matrix.size,
         fill=chosen.stats.fill,
         stored_bytes=chosen.stats.nbytes,
-        dense_bytes=4 * weights.matrix.size,
+        dense_bytes=4 * matrix.size,
         kernel=f"{kind}/{height}x1/{coding}",
         predicted_ns=chosen.ns,
         predicted_dense_ns=dense.ns,
         reason=reason,
+        dtype=layer.stored.dtype,
+        rounding=layer.stored.note,
     )

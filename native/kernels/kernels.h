@@ -10,7 +10,9 @@
 #define FIL_KERNELS_H
 #include "filigree/filigree.h"
 
-/* A weight matrix, resolved to pointers. index is u8 steps (D8) or u16 absolute (U16). */
+/* A weight matrix, resolved to pointers. index is u8 steps (D8) or u16 absolute (U16). Weights are
+ * values, or, if that is not NULL, halves; spmm, conv and dwconv then widen a part of them at a
+ * time into wide: FIL_WIDE floats or one group (dwconv: one row), but no more than there are. */
 typedef struct fil_matrix {
   const float *values;
   const float *bias;
@@ -18,6 +20,8 @@ typedef struct fil_matrix {
   const uint16_t *count;
   uint32_t rows, cols, groups, block_rows;
   uint8_t coding;
+  const uint16_t *halves; /* float16 */
+  float *wide;
 } fil_matrix;
 
 /* out = act(residual + bias + W x). lo/hi as in fil_op. residual may be NULL. */

@@ -1,5 +1,5 @@
 /* A few hundred microseconds that show whether an ISA's kernels, as compiled and on this processor,
- * do what the scalar ones do. All memory is on the stack (60 KiB): threads may test at once. */
+ * do what the scalar ones do. All memory is on the stack (68 KiB): threads may test at once. */
 #include "kernels/kernels.h"
 #include "simd/scalar_math.h"
 
@@ -7,6 +7,8 @@ enum { ROWS = 19, COLS = 23, MOST = 2048 };
 
 typedef struct room {
   float x[MOST], y[MOST], weights[MOST], bias[64], scratch[2 * MOST], got[MOST], want[MOST];
+  float wide[ROWS * COLS * 2];
+  uint16_t halves[MOST];
   union {
     uint8_t d8[512];
     uint16_t u16[512];
@@ -17,6 +19,11 @@ typedef struct room {
 /* Values of a prime period, so that a vector in the wrong place cannot hide. */
 static void paint(float *x, uint32_t n, uint32_t period) {
   for (uint32_t i = 0; i < n; i++) x[i] = (float)(i % period) / (float)period - 0.4f;
+}
+
+/* Of every exponent under 16, denormals included, and both signs. */
+static void paint_halves(uint16_t *x, uint32_t n, uint32_t period) {
+  for (uint32_t i = 0; i < n; i++) x[i] = (uint16_t)((i & 1) << 15 | i % period * 79);
 }
 
 static int differ(const room *m) {
@@ -44,9 +51,16 @@ static void clear_padding(room *m, uint32_t rows, uint32_t n, uint32_t pitch) {
    (args).out = m->got, fil_##kernel##_by_isa[isa](&(args)), clear_padding(m, rows, n, pitch),     \
    differ(m))
 
+/* The same matrix with weights of two bytes. */
+static fil_matrix halved(room *m, fil_matrix w) {
+  w.values = 0, w.halves = m->halves, w.wide = m->wide;
+  return w;
+}
+
 /* Every second or third column, from another start in every group. */
 static fil_matrix matrix(room *m, uint32_t O, fil_coding coding) {
-  fil_matrix w = {m->weights, m->bias, 0, 0, ROWS, COLS, (ROWS + O - 1) / O, O, (uint8_t)coding};
+  fil_matrix w = {.values = m->weights, .bias = m->bias, .rows = ROWS, .cols = COLS};
+  w.groups = (ROWS + O - 1) / O, w.block_rows = O, w.coding = (uint8_t)coding;
   if (coding == FIL_CODING_NONE) return w;
   w.index = &m->index, w.count = m->count;
   uint32_t i = 0;
@@ -74,6 +88,8 @@ static int spmm(fil_isa isa, room *m) {
       a.positions = act % 4 * 16 + 5;
       a.e = (fil_epilogue){act & 4 ? m->y : 0, 80, act, 0.2f, 0.5f};
       bad |= DIFFER(spmm, a, ROWS, a.positions, 80);
+      a.w = halved(m, a.w);
+      bad |= DIFFER(spmm, a, ROWS, a.positions, 80);
     }
   return bad;
 }
@@ -84,6 +100,8 @@ static int spmv(fil_isa isa, room *m) {
     for (int coding = 0; coding <= FIL_CODING_U16; coding++) {
       fil_spmv_args a = {.w = matrix(m, O, (fil_coding)coding), .x = m->x};
       a.e = (fil_epilogue){m->y, 0, FIL_ACT_CLAMP, -0.5f, 6.0f};
+      bad |= DIFFER(spmv, a, 1, ROWS, ROWS);
+      a.w = halved(m, a.w);
       bad |= DIFFER(spmv, a, 1, ROWS, ROWS);
     }
   return bad;
@@ -106,6 +124,8 @@ static int conv(fil_isa isa, room *m) {
     a.w.cols = 18, a.e = clamp(), a.out_pitch = 96;
     a.positions = g.out_h * g.out_w, a.ring = g.in_h;
     bad |= DIFFER(conv, a, ROWS, g.out_h * g.out_w, 96);
+    a.w = halved(m, a.w);
+    bad |= DIFFER(conv, a, ROWS, g.out_h * g.out_w, 96);
   }
   return bad;
 }
@@ -117,7 +137,10 @@ static int dwconv(fil_isa isa, room *m) {
       fil_conv g = geometry(19, 9, k, stride);
       fil_dwconv_args a = {.x = m->x, .scratch = m->scratch, .g = &g, .x_pitch = 256};
       a.w = (fil_matrix){.values = m->weights, .bias = m->bias, .rows = 2, .block_rows = 1};
-      a.out_pitch = 256, a.e = clamp(), a.rows = g.out_h, a.ring = g.in_h;
+      a.w.cols = (uint32_t)k * k, a.rows = g.out_h, a.ring = g.in_h;
+      a.out_pitch = 256, a.e = clamp();
+      bad |= DIFFER(dwconv, a, 2, g.out_h * g.out_w, 256);
+      a.w = halved(m, a.w);
       bad |= DIFFER(dwconv, a, 2, g.out_h * g.out_w, 256);
     }
   return bad;
@@ -189,6 +212,7 @@ int fil_isa_selftest(fil_isa isa) {
   paint(m.y, MOST, 241);
   paint(m.weights, MOST, 239);
   paint(m.bias, 64, 61);
+  paint_halves(m.halves, MOST, 239);
   int bad = 0;
 #define X(name) bad |= !fil_##name##_by_isa[isa] || name(isa, &m);
 #include "kernels/kernel.def"

@@ -2,18 +2,18 @@
 #ifndef FIL_WALK_H
 #define FIL_WALK_H
 #include "kernels/kernels.h"
+#include "simd/scalar_math.h"
 
-/* values: the block_rows weights of the block to come. */
+/* values: the block_rows weights of the last block passed. */
 typedef struct fil_walk {
   const fil_matrix *w;
   const float *values;
   uint64_t block; /* blocks passed */
   uint32_t group, column;
+  float wide[16];
 } fil_walk;
 
-static inline fil_walk fil_walk_start(const fil_matrix *w) {
-  return (fil_walk){.w = w, .values = w->values};
-}
+static inline fil_walk fil_walk_start(const fil_matrix *w) { return (fil_walk){.w = w}; }
 
 /* Enter the next group: how many blocks it stores. */
 static inline uint32_t fil_walk_group(fil_walk *k) {
@@ -22,10 +22,16 @@ static inline uint32_t fil_walk_group(fil_walk *k) {
   return k->w->coding == FIL_CODING_NONE ? k->w->cols : k->w->count[g];
 }
 
-/* Pass a block: its column. k->values then points behind it. */
+static inline const float *fil_walk_values(fil_walk *k, uint64_t at) {
+  if (!k->w->halves) return k->w->values + at;
+  for (uint32_t r = 0; r < k->w->block_rows; r++) k->wide[r] = fil_f16(k->w->halves[at + r]);
+  return k->wide;
+}
+
+/* Pass a block: its column. */
 static inline uint32_t fil_walk_next(fil_walk *k) {
   uint64_t i = k->block++;
-  k->values += k->w->block_rows;
+  k->values = fil_walk_values(k, i * k->w->block_rows);
   if (k->w->coding == FIL_CODING_U16) return ((const uint16_t *)k->w->index)[i];
   k->column += k->w->coding == FIL_CODING_D8 ? ((const uint8_t *)k->w->index)[i] : 1;
   return k->column;

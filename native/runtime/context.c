@@ -71,6 +71,18 @@ uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t pane
   return fil_work(stored + panel_cols, positions, 1, 1);
 }
 
+uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w) {
+  uint64_t values = (uint64_t)w->blocks * w->block_rows, group = (uint64_t)w->cols * w->block_rows;
+  if (w->dtype != FIL_F16 || op->kind == FIL_OP_SPMV) return 0;
+  uint64_t most = op->kind == FIL_OP_DWCONV || group > FIL_WIDE ? group : FIL_WIDE;
+  uint64_t bytes = (values < most ? values : most) * sizeof(float);
+  return (bytes + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
+}
+
+int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes) {
+  return op->scratch_bytes >= bytes + fil_wide_scratch(op, &m->weights[op->weights]);
+}
+
 static uint8_t *place_of(const fil_run_state *s, const fil_tensor *t) {
   switch (t->place) {
   case FIL_PLACE_INPUT: return (uint8_t *)(uintptr_t)s->inputs[t->offset];
@@ -88,12 +100,20 @@ const float *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset) 
   return tensor == FIL_NONE ? 0 : fil_write(s, tensor, offset);
 }
 
+float *fil_scratch_of(const fil_run_state *s, const fil_op *op) {
+  uint64_t wide = fil_wide_scratch(op, &s->m->weights[op->weights]);
+  return (float *)(void *)(s->arena + op->scratch_offset + wide);
+}
+
 fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {
   const fil_weights *w = &s->m->weights[op->weights];
   const uint8_t *c = s->m->constants;
-  int dense = w->coding == FIL_CODING_NONE;
+  const void *values = c + w->values_offset;
+  int dense = w->coding == FIL_CODING_NONE, half = w->dtype == FIL_F16;
   return (fil_matrix){
-      .values = (const float *)(const void *)(c + w->values_offset),
+      .values = half ? 0 : values,
+      .halves = half ? values : 0,
+      .wide = (float *)(void *)(s->arena + op->scratch_offset),
       .bias = (const float *)(const void *)(c + w->bias_offset),
       .index = dense ? 0 : c + w->index_offset,
       .count = dense ? 0 : (const uint16_t *)(const void *)(c + w->count_offset),

@@ -65,10 +65,18 @@ fil_stretch fil_stretch_from(const fil_conv *g, uint32_t from, uint32_t to, int 
  */
 uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t panel_cols);
 
+/* Bytes of scratch into which an op widens its weights, in front of its kernel's own: a multiple of
+ * FIL_ALIGN, 0 for float32. */
+uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w);
+
+/* The op's scratch holds that and its kernel's own `bytes`. */
+int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes);
+
 const float *fil_read(const fil_run_state *s, uint16_t tensor,
                       uint32_t offset); /* NULL: FIL_NONE */
 float *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset);
 fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op);
+float *fil_scratch_of(const fil_run_state *s, const fil_op *op);        /* the kernel's own */
 fil_epilogue fil_act_of(const fil_op *op);                              /* activation only */
 fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op); /* and in[1] as residual */
 #endif

@@ -47,8 +47,9 @@ static int x86_saves(uint32_t mask) {
 }
 
 static int x86_has(uint32_t leaf7_ebx, uint32_t xcr0) {
+  const uint32_t leaf1_ecx = bit_FMA | bit_F16C;
   uint32_t a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_FMA)) return 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1_ecx) != leaf1_ecx) return 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (b & leaf7_ebx) != leaf7_ebx) return 0;
   return x86_saves(xcr0);
 }

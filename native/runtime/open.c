@@ -211,7 +211,8 @@ static fil_status check_index(const fil_model *m, const fil_weights *w) {
 static fil_status check_weights(fil_model *m, uint32_t i) {
   const fil_weights *w = &m->weights[i];
   uint32_t o = w->block_rows;
-  if (w->dtype != FIL_F32 || w->coding > FIL_CODING_U16) return FIL_E_WEIGHTS;
+  if (w->dtype != FIL_F32 && w->dtype != FIL_F16) return FIL_E_WEIGHTS;
+  if (w->coding > FIL_CODING_U16) return FIL_E_WEIGHTS;
   if (!o || o > 16 || (o & (o - 1))) return FIL_E_WEIGHTS;
   if (w->rows - 1 >= FIL_MAX_DIM || w->cols - 1 >= FIL_MAX_COLS) return FIL_E_CAPS;
   if (fil_mul(w->groups, o) - w->rows >= o) return FIL_E_WEIGHTS;
@@ -219,8 +220,8 @@ static fil_status check_weights(fil_model *m, uint32_t i) {
   if (values > FIL_MAX_ELEMENTS) return FIL_E_CAPS;
   if (w->reserved0 || w->reserved1 || !all_zero(w->reserved, sizeof w->reserved))
     return FIL_E_WEIGHTS;
-  uint32_t limit = const_bytes(m);
-  if (!blob_ok(w->values_offset, values * 4, limit)) return FIL_E_WEIGHTS;
+  uint32_t limit = const_bytes(m), size = w->dtype == FIL_F16 ? 2 : 4;
+  if (!blob_ok(w->values_offset, values * size, limit)) return FIL_E_WEIGHTS;
   if (!blob_ok(w->bias_offset, w->groups * o * 4, limit)) return FIL_E_WEIGHTS;
   if (w->coding == FIL_CODING_NONE) {
     int dense = w->blocks == fil_mul(w->groups, w->cols);

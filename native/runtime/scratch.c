@@ -1,9 +1,14 @@
-#include "kernels/kernels.h"
+#include "runtime/context.h"
 
-uint64_t fil_op_scratch(const fil_op *op, uint32_t weight_cols) {
+static uint64_t kernel_scratch(const fil_op *op, uint32_t weight_cols) {
   switch (op->kind) {
   case FIL_OP_CONV: return fil_conv_scratch(&op->p.conv, weight_cols);
   case FIL_OP_DWCONV: return fil_dwconv_scratch(&op->p.conv);
   default: return 0;
   }
+}
+
+uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights) {
+  if (!weights) return 0;
+  return fil_wide_scratch(op, weights) + kernel_scratch(op, weights->cols);
 }

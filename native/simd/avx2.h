@@ -1,4 +1,4 @@
-/* AVX2 with FMA: see simd.h. */
+/* AVX2 with FMA and F16C: see simd.h. */
 #include <immintrin.h>
 
 #define VL            8
@@ -7,6 +7,9 @@ typedef __m256 vf;
 typedef __m256 vm;
 
 FIL_INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+FIL_INLINE vf v_load_f16(const uint16_t *p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 FIL_INLINE void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 FIL_INLINE __m256i v_first(uint32_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -15,6 +15,9 @@ typedef __m512 vf;
 typedef __mmask16 vm;
 
 FIL_INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+FIL_INLINE vf v_load_f16(const uint16_t *p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
 FIL_INLINE void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 FIL_INLINE vm v_first(uint32_t n) { return (vm)((1u << n) - 1); }
 FIL_INLINE vf v_load_n(const float *p, uint32_t n) { return _mm512_maskz_loadu_ps(v_first(n), p); }

@@ -7,6 +7,9 @@ typedef float32x4_t vf;
 typedef uint32x4_t vm;
 
 FIL_INLINE vf v_load(const float *p) { return vld1q_f32(p); }
+FIL_INLINE vf v_load_f16(const uint16_t *p) {
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+}
 FIL_INLINE void v_store(float *p, vf a) { vst1q_f32(p, a); }
 FIL_INLINE vf v_set1(float a) { return vdupq_n_f32(a); }
 FIL_INLINE vf v_zero(void) { return vdupq_n_f32(0); }

@@ -1,5 +1,5 @@
-/* exp, tanh, sigmoid, sqrt and the activations for one float, without libm. simd/math.h has the
- * same formulas on vectors; the bounds, against float64 over all of float32, are tested:
+/* exp, tanh, sigmoid, sqrt, the activations and float16 for one float, without libm. simd/math.h
+ * has the same formulas on vectors; the bounds, against float64 over all of float32, are tested:
  *   exp      2 ulp (results under 2^-126: 1 ulp of the denormal), overflow to inf from 88.73
  *   sigmoid  4 ulp down to 2^-126
  *   tanh     4 ulp
@@ -39,6 +39,22 @@ static inline float fil_pow2(int n) {
     uint32_t bits;
     float value;
   } u = {(uint32_t)(n + 127) << 23};
+  return u.value;
+}
+
+/* A half as a float, exactly; 65536 and more for those that are not finite. */
+static inline float fil_f16(uint16_t half) {
+  union {
+    uint32_t bits;
+    float value;
+  } u = {(half & 0x7fffu) << 13};
+  if (u.bits >> 23) {
+    u.bits += (127u - 15u) << 23;
+  } else { /* 2^-14 (1 + m / 1024) - 2^-14: no denormal that a processor might flush */
+    u.bits |= (127u - 14u) << 23;
+    u.value -= 0x1p-14f;
+  }
+  u.bits |= (half & 0x8000u) << 16;
   return u.value;
 }
 

@@ -5,6 +5,7 @@
  *   vf, VL                      the vector and its lanes; FIL_REGISTERS: how many the ISA has
  *   v_load v_store              VL floats, any alignment
  *   v_load_n v_store_n          the first n <= VL lanes; nothing else is touched, other lanes are 0
+ *   v_load_f16                  VL halves, widened exactly (those that are not finite: any number)
  *   v_load2                     2 * VL floats: those at even places, those at odd places
  *   FIL_MASKED                  whether there is also: v_load_m v_store_m (the lanes of a vm; the
  *                               others are 0, and not touched), v_load2_m (of each half), v_first

@@ -7,6 +7,12 @@ typedef v128_t vf;
 typedef v128_t vm;
 
 FIL_INLINE vf v_load(const float *p) { return wasm_v128_load(p); }
+FIL_INLINE vf v_load_f16(const uint16_t *p) { /* the exponent moves by a product: 15 to 127 */
+  v128_t half = wasm_u32x4_load16x4(p);
+  v128_t sign = wasm_i32x4_shl(wasm_v128_and(half, wasm_i32x4_const_splat(0x8000)), 16);
+  v128_t size = wasm_i32x4_shl(wasm_v128_and(half, wasm_i32x4_const_splat(0x7fff)), 13);
+  return wasm_v128_or(sign, wasm_f32x4_mul(size, wasm_f32x4_const_splat(0x1p112f)));
+}
 FIL_INLINE void v_store(float *p, vf a) { wasm_v128_store(p, a); }
 FIL_INLINE vf v_set1(float a) { return wasm_f32x4_splat(a); }
 FIL_INLINE vf v_zero(void) { return wasm_f32x4_const_splat(0); }

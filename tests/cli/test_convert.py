@@ -254,3 +254,35 @@ def test_reordering_as_json(cli: Cli, tmp_path: Path) -> None:
     found = json.loads(cli(*args).out)["rearranged"]
     assert found["block_rows"] == 4 and found["blocks_after"] < found["blocks_before"]
     assert json.loads(cli(*args, "--no-rearrange").out)["rearranged"] is None
+
+
+def test_float16(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "m.fil", tmp_path / "page.html"
+    done = cli("convert", onnx_file, "-o", out, "--dtype", "float16", "--report", page)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[2].endswith("; 3 in float16")
+    assert lines[4].split()[6:8] == ["type", "bytes"]
+    assert all(" float16 " in line for line in lines[5:8])
+    assert "<td>float16</td>" in page.read_text(encoding="utf-8")
+    layers = json.loads(cli("inspect", out, "--layers", "--json").out)["layers"]
+    assert {layer["dtype"] for layer in layers} == {"float16"}
+    assert cli("inspect", out, "--layers").out.splitlines()[0].endswith("; 3 in float16")
+
+
+def test_a_layer_that_float16_cannot_hold_stays_float32(cli: Cli, tmp_path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    source, out = tiny_onnx(tmp_path / "large.onnx"), tmp_path / "m.fil"
+    model = onnx.load(source)
+    weights = next(w for w in model.graph.initializer if w.name == "w0")
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * 1e6, "w0"))
+    onnx.save(model, source)
+    done = cli("convert", source, "-o", out, "--dtype", "float16", "--json")
+    assert done.code == 0
+    found = {layer["node"]: layer for layer in json.loads(done.out)["layers"]}
+    stem = next(layer for node, layer in found.items() if node.startswith("stem"))
+    assert stem["dtype"] == "float32" and "is over float16's 65504" in stem["rounding"]
+    assert sorted(layer["dtype"] for layer in found.values()) == ["float16", "float16", "float32"]
+    assert cli("verify", out, "--against", source).code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,47 @@ def test_missing_tools_skip_and_matter_only_if_named(
         "  arm64 neon: no emulator here\n"
         "  next: filigree doctor, or --on all for whatever can run here\n"
     )
+
+
+@pytest.fixture
+def half_file(cli: Cli, onnx_file: Path) -> Path:
+    packed = onnx_file.with_name("half.fil")
+    done = cli("convert", onnx_file, "-o", packed, "--dtype", "float16")
+    assert done.code == 0, done.err
+    return packed
+
+
+def test_float16(cli: Cli, onnx_file: Path, half_file: Path) -> None:
+    done = cli("verify", half_file, "--against", onnx_file)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    allowed = re.search(r"allowed ([\d.e-]+) of the output range$", lines[0])
+    assert allowed is not None and 3e-4 < float(allowed[1]) < 0.02
+    assert lines[1].split() == ["target", "isa", "difference", "arithmetic", "result"]
+    rows = [line.split() for line in lines[2:-1]]
+    assert [row[1] for row in rows] == isas()
+    for row in rows:
+        assert (
+            row[4] == "agrees" and 1e-6 < float(row[2]) < float(allowed[1]) and float(row[3]) < 1e-6
+        )
+    assert lines[-1].startswith("arithmetic: against the packed model's own float16 weights")
+
+
+def test_float16_against_another_model(cli: Cli, half_file: Path, tmp_path: Path) -> None:
+    other = tiny_onnx(tmp_path / "other.onnx", seed=1)
+    done = cli("verify", half_file, "--against", other, "--isa", "scalar")
+    assert done.code == 6
+    assert 'first at "stem' in done.err and "made by the conversion" in done.err
+    assert "; arithmetic " in done.err
+
+
+def test_a_wrong_kernel_shows_inside_the_tolerance_of_float16(
+    cli: Cli, onnx_file: Path, half_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filigree.native.model import Model
+
+    run = Model.run
+    monkeypatch.setattr(Model, "run", lambda self, *x: run(self, *x) + np.float32(2e-4))
+    done = cli("verify", half_file, "--against", onnx_file, "--isa", "scalar", "--tolerance", "0.1")
+    assert done.code == 6
+    assert "disagrees" in done.out

@@ -28,6 +28,8 @@ CHOICE = Choice(
     predicted_ns=1000.0,
     predicted_dense_ns=3000.0,
     reason="predicted 3.0x faster than dense",
+    dtype="float16",
+    rounding="2 of 128 became zero",
 )
 
 
@@ -46,6 +48,8 @@ def test_layer_report() -> None:
         "kernel": "spmm/4x1/d8",
         "predicted_speedup": 3.0,
         "reason": "predicted 3.0x faster than dense",
+        "dtype": "float16",
+        "rounding": "2 of 128 became zero",
     }
 
 

@@ -205,6 +205,11 @@ def spread(values: F32, pitch: int, step: int) -> F32:
     return grid.reshape(-1)[: (rows - 1) * pitch + up(n, step)]
 
 
+def assert_same(one: F32, other: F32) -> None:
+    """The same bits: halves are widened exactly, and then it is the same arithmetic."""
+    np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
+
+
 def assert_close(got: F32, want: F64, scale: F64 | float) -> None:
     """|got - want| <= 2e-6 of ``scale``, the sum of the magnitudes that were added."""
     assert got.shape == want.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,14 @@ CODINGS = ("none", "d8", "u16")
 
 @dataclass(frozen=True)
 class Matrix:
-    """``dense`` is rows x cols, with zeros where ``coding`` stores nothing."""
+    """``dense`` is rows x cols, with zeros where ``coding`` stores nothing; ``half``: stored as
+    float16, which ``dense`` then is in."""
 
     dense: F32
     bias: F32
     block_rows: int
     coding: str
+    half: bool = False
 
     @property
     def groups(self) -> int:
@@ -46,7 +48,7 @@ class Matrix:
         values = [groups[g][:, columns].T.reshape(-1) for g, columns in enumerate(lists)]
         bias = np.zeros(self.groups * self.block_rows, np.float32)
         bias[: self.bias.size] = self.bias
-        found: dict[str, NDArray[Any]] = {"w.values": np.concatenate(values), "w.bias": bias}
+        found: dict[str, NDArray[Any]] = {**self._values(np.concatenate(values)), "w.bias": bias}
         if self.coding == "none":
             return found
         found["w.count"] = np.array([len(x) for x in lists], np.uint16)
@@ -56,6 +58,12 @@ class Matrix:
             steps = [np.diff(x, prepend=0) for x in lists if x]
             found["w.index"] = np.concatenate([*steps, np.zeros(0, np.int64)]).astype(np.uint8)
         return {name: x if x.size else np.zeros(1, x.dtype) for name, x in found.items()}
+
+    def _values(self, values: F32) -> dict[str, NDArray[Any]]:
+        if not self.half:
+            return {"w.values": values}
+        group = self.dense.shape[1] * self.block_rows
+        return halves(values, widened=min(values.size, max(group, c.FIL_WIDE)))
 
     def _columns(self, group: int) -> list[int]:
         rows = self.dense[group * self.block_rows : (group + 1) * self.block_rows]
@@ -69,6 +77,18 @@ class Matrix:
         return columns
 
 
+def halves(values: F32, *, widened: int) -> dict[str, NDArray[Any]]:
+    """Weights as float16, and room to widen as many as a kernel may at a time."""
+    bits = values.astype(np.float16).view(np.uint16).reshape(-1)
+    return {"w.halves": bits, "w.wide": np.full(widened, np.nan, np.float32)}
+
+
+def both(w: Matrix) -> tuple[Matrix, Matrix]:
+    """The matrix rounded to float16, in float32 and in halves."""
+    exact = replace(w, dense=w.dense.astype(np.float16).astype(np.float32))
+    return exact, replace(exact, half=True)
+
+
 def matrix(rows: int, cols: int, block_rows: int, coding: str, *, density: float = 0.3) -> Matrix:
     """Painted weights; unless dense, about ``density`` of the blocks, one group storing none."""
     dense = paint(rows, cols, seed=3)
@@ -80,3 +100,9 @@ def matrix(rows: int, cols: int, block_rows: int, coding: str, *, density: float
         keep[-1, -1] = True
         dense = dense * np.repeat(keep, block_rows, axis=0)[:rows]
     return Matrix(dense.astype(np.float32), paint(rows, seed=5), block_rows, coding)
+
+
+def every_half() -> F32:
+    """Every finite float16."""
+    values = np.arange(2**16, dtype=np.uint32).astype(np.uint16).view(np.float16)
+    return values[np.isfinite(values)].astype(np.float32)

@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 
 from tests.kernels import library
-from tests.kernels.harness import Case, activated, assert_close, epilogue, paint, planes, run, up
-from tests.kernels.matrices import Matrix, matrix
+from tests.kernels.harness import (
+    Case,
+    activated,
+    assert_close,
+    assert_same,
+    epilogue,
+    paint,
+    planes,
+    run,
+    up,
+)
+from tests.kernels.matrices import Matrix, both, matrix
 from tests.kernels.windows import Window, random_windows
 
 SAME3 = {"top": 1, "left": 1, "bottom": 1, "right": 1}
@@ -36,30 +46,40 @@ def fields(w: Matrix, window: Window, layout: str, channels: int, out_pitch: int
     return {"w": w.fields(), "g": geometry, "out_pitch": out_pitch, "e": activation, **part}
 
 
-@pytest.mark.parametrize("layout", ["planar", "pixels"])
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
-def test_conv(isa: str, window: Window, layout: str) -> None:
-    lanes, n = library.lanes(isa), window.out_h * window.out_w
+def weights(window: Window) -> Matrix:
     kind = itertools.cycle([(8, "none"), (4, "d8"), (1, "u16"), (2, "d8")])
     o, coding = next(itertools.islice(kind, (window.h + window.w + window.kh) % 4, None))
-    channels, rows = 1 + window.w % 3, o + 1
-    w = matrix(rows, channels * window.kh * window.kw, o, coding)
-    x = paint(channels, window.h, window.w)
+    return matrix(o + 1, (1 + window.w % 3) * window.kh * window.kw, o, coding)
+
+
+def case(window: Window, layout: str, w: Matrix, lanes: int) -> Case:
+    channels, n = w.dense.shape[1] // (window.kh * window.kw), window.out_h * window.out_w
+    rows, x = len(w.dense), paint(channels, window.h, window.w)
     gaps = np.pad(x.reshape(channels, -1), ((0, 0), (0, 3)), constant_values=np.nan).ravel()[:-3]
     held = gaps if layout == "planar" else x.transpose(1, 2, 0)
     pitch = up(n, lanes) + lanes * (rows % 2)
-    residual = paint(rows * pitch, seed=9)[: (rows - 1) * pitch + up(n, lanes)]
-    arrays = {**w.arrays(), "x": held, "e.residual": residual}
     size = (rows - 1) * pitch + up(n, lanes)
-    g = fields(w, window, layout, channels, pitch)
+    residual = paint(rows * pitch, seed=9)[:size]
+    arrays = {**w.arrays(), "x": held, "e.residual": residual}
     scratch = ("panel", w.dense.shape[1] * 64 * 4)
-    got = run(Case("conv", arrays, g, size, scratch), isa)
-    dense, taps = w.dense.astype(np.float64), window.taps(x.astype(np.float64)).reshape(-1, n)
+    return Case("conv", arrays, fields(w, window, layout, channels, pitch), size, scratch)
+
+
+@pytest.mark.parametrize("layout", ["planar", "pixels"])
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_conv(isa: str, window: Window, layout: str) -> None:
+    lanes, n, w = library.lanes(isa), window.out_h * window.out_w, weights(window)
+    made = case(window, layout, w, lanes)
+    rows, pitch = len(w.dense), made.fields["out_pitch"]
+    got = planes(run(made, isa), rows, n, pitch, lanes)
+    channels = w.dense.shape[1] // (window.kh * window.kw)
+    x = paint(channels, window.h, window.w).astype(np.float64)
+    dense, taps = w.dense.astype(np.float64), window.taps(x).reshape(-1, n)
     extra = paint(rows * pitch, seed=9).reshape(rows, pitch)[:, :n].astype(np.float64)
     bias = w.bias.astype(np.float64)[:, None]
     want = activated(dense @ taps + bias + extra, ("clamp", -1.0, float("inf")))
     scale = np.abs(dense) @ np.abs(taps) + np.abs(bias) + np.abs(extra)
-    assert_close(planes(got, rows, n, pitch, lanes), want, scale)
+    assert_close(got, want, scale)
 
 
 @pytest.mark.parametrize("window", [w for w in WINDOWS if w.out_h > 3], ids=str)
@@ -75,9 +95,22 @@ def test_some_rows_from_a_ring(isa: str, window: Window) -> None:
     given["g"] |= {"cs": held[0].size}
     given |= {"first": first * window.out_w, "positions": n, "ring": held.shape[1]}
     scratch = ("panel", w.dense.shape[1] * 64 * 4)
-    case = Case("conv", {**w.arrays(), "x": held}, given, rows * pitch, scratch)
-    got = planes(run(case, isa), rows, n, pitch, lanes)
+    made = Case("conv", {**w.arrays(), "x": held}, given, rows * pitch, scratch)
+    got = planes(run(made, isa), rows, n, pitch, lanes)
     taps = window.taps(x.astype(np.float64)).reshape(channels * window.kh * window.kw, -1)
     taps, dense = taps[:, window.out_w :][:, :n], w.dense.astype(np.float64)
     want = activated(dense @ taps + w.bias[:, None], ("clamp", -1.0, float("inf")))
     assert_close(got, want, np.abs(dense) @ np.abs(taps) + 1)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_halves(isa: str, window: Window) -> None:
+    lanes = library.lanes(isa)
+    made = [case(window, "planar", w, lanes) for w in both(weights(window))]
+    assert_same(*(run(one, isa) for one in made))
+
+
+def test_halves_in_parts(isa: str) -> None:
+    window, lanes = Window(9, 17, 3, 3, **SAME3), library.lanes(isa)
+    made = [case(window, "planar", w, lanes) for w in both(matrix(75, 90, 8, "none"))]
+    assert_same(*(run(one, isa) for one in made))

@@ -8,10 +8,12 @@ import pytest
 from tests.kernels import library
 from tests.kernels.harness import (
     ACTS,
+    F32,
     SMOOTH,
     Case,
     activated,
     assert_close,
+    assert_same,
     epilogue,
     paint,
     planes,
@@ -19,6 +21,7 @@ from tests.kernels.harness import (
     spread,
     up,
 )
+from tests.kernels.matrices import halves
 from tests.kernels.windows import Window, random_windows
 
 CHANNELS = 3
@@ -45,13 +48,10 @@ WINDOWS = [
 ]
 
 
-@pytest.mark.parametrize("window", WINDOWS, ids=str)
-def test_dwconv(isa: str, window: Window) -> None:
+def case(window: Window, w: F32, lanes: int, *, half: bool = False) -> Case:
     ffi, lib = library.load()
-    lanes, n_in, n = library.lanes(isa), window.h * window.w, window.out_h * window.out_w
+    n_in, n = window.h * window.w, window.out_h * window.out_w
     act = ACTS[(window.h + window.kw) % len(ACTS)]
-    x, w = paint(CHANNELS, window.h, window.w), paint(CHANNELS, window.kh * window.kw, seed=3)
-    bias, residual = paint(CHANNELS, seed=5), paint(CHANNELS, n, seed=9)
     pitches = {"x_pitch": up(n_in, lanes) + 1, "out_pitch": up(n, lanes) + 16}
     matrix = {"rows": CHANNELS, "cols": window.kh * window.kw, "groups": CHANNELS, "block_rows": 1}
     fields = {
@@ -61,20 +61,37 @@ def test_dwconv(isa: str, window: Window) -> None:
         **pitches,
         **{"first": 0, "rows": window.out_h, "ring": window.h},
     }
-    arrays = {"w.values": w, "w.bias": bias}
-    arrays["x"] = spread(x.reshape(CHANNELS, -1), pitches["x_pitch"], lanes)
-    with_residual = window.w % 2 == 0
-    if with_residual:
-        arrays["e.residual"] = spread(residual, up(n, lanes), lanes)
+    arrays = halves(w, widened=w.shape[1]) if half else {"w.values": w}
+    arrays |= {"w.bias": paint(CHANNELS, seed=5)}
+    arrays["x"] = spread(paint(CHANNELS, n_in), pitches["x_pitch"], lanes)
+    if window.w % 2 == 0:
+        arrays["e.residual"] = spread(paint(CHANNELS, n, seed=9), up(n, lanes), lanes)
     geometry = ffi.new("fil_conv *", fields["g"])
     scratch = ("scratch", int(lib.fil_dwconv_scratch(geometry)))
     size = (CHANNELS - 1) * pitches["out_pitch"] + up(n, lanes)
-    got = run(Case("dwconv", arrays, fields, size, scratch), isa)
+    return Case("dwconv", arrays, fields, size, scratch)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_dwconv(isa: str, window: Window) -> None:
+    lanes, n = library.lanes(isa), window.out_h * window.out_w
+    act = ACTS[(window.h + window.kw) % len(ACTS)]
+    x, w = paint(CHANNELS, window.h, window.w), paint(CHANNELS, window.kh * window.kw, seed=3)
+    bias, residual = paint(CHANNELS, seed=5), paint(CHANNELS, n, seed=9)
+    made = case(window, w, lanes)
+    got = planes(run(made, isa), CHANNELS, n, made.fields["out_pitch"], lanes)
     taps, kernel = window.taps(x.astype(np.float64)), w.astype(np.float64)[:, :, None]
-    extra = residual.astype(np.float64) * with_residual
+    extra = residual.astype(np.float64) * (window.w % 2 == 0)
     want = activated((taps * kernel).sum(axis=1) + bias[:, None] + extra, act)
     scale = np.abs(taps * kernel).sum(axis=1) + 2 + (act[0] in SMOOTH)
-    assert_close(planes(got, CHANNELS, n, pitches["out_pitch"], lanes), want, scale)
+    assert_close(got, want, scale)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_halves(isa: str, window: Window) -> None:
+    w = paint(CHANNELS, window.kh * window.kw, seed=3).astype(np.float16).astype(np.float32)
+    made = [case(window, w, library.lanes(isa), half=half) for half in (False, True)]
+    assert_same(*(run(one, isa) for one in made))
 
 
 @pytest.mark.parametrize("window", [w for w in WINDOWS if w.out_h > 3], ids=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from tests.kernels.harness import (
     act_name,
     activated,
     assert_close,
+    assert_same,
     epilogue,
     paint,
     planes,
@@ -22,7 +23,7 @@ from tests.kernels.harness import (
     spread,
     up,
 )
-from tests.kernels.matrices import CODINGS, matrix
+from tests.kernels.matrices import CODINGS, Matrix, both, every_half, matrix
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ def shapes() -> list[Shape]:
     return made + wide
 
 
-@pytest.mark.parametrize("shape", shapes(), ids=str)
-def test_spmm(isa: str, shape: Shape) -> None:
-    lanes, p = library.lanes(isa), shape.positions
-    w = matrix(shape.rows, shape.cols, shape.block_rows, shape.coding, density=0.02)
-    if shape.cols < 100:
-        w = matrix(shape.rows, shape.cols, shape.block_rows, shape.coding)
-    x, residual = paint(shape.cols, p), paint(shape.rows, p, seed=9)
+def weights(shape: Shape) -> Matrix:
+    density = 0.02 if shape.cols > 100 else 0.3
+    return matrix(shape.rows, shape.cols, shape.block_rows, shape.coding, density=density)
+
+
+def case(shape: Shape, w: Matrix, lanes: int) -> Case:
+    p = shape.positions
     x_pitch, out_pitch = up(p, lanes) + shape.gap, up(p, lanes) + 2 * shape.gap
     name, lo, hi = shape.act
     fields = {
@@ -75,13 +76,42 @@ def test_spmm(isa: str, shape: Shape) -> None:
         "positions": p,
         "e": {**epilogue(name, lo=lo, hi=hi), "residual_pitch": x_pitch},
     }
-    arrays = {**w.arrays(), "x": spread(x, x_pitch, lanes)}
+    arrays = {**w.arrays(), "x": spread(paint(shape.cols, p), x_pitch, lanes)}
     if shape.residual:
-        arrays["e.residual"] = spread(residual, x_pitch, lanes)
-    size = (shape.rows - 1) * out_pitch + up(p, lanes)
-    got = run(Case("spmm", arrays, fields, size), isa)
+        arrays["e.residual"] = spread(paint(shape.rows, p, seed=9), x_pitch, lanes)
+    return Case("spmm", arrays, fields, (shape.rows - 1) * out_pitch + up(p, lanes))
+
+
+@pytest.mark.parametrize("shape", shapes(), ids=str)
+def test_spmm(isa: str, shape: Shape) -> None:
+    lanes, p, w = library.lanes(isa), shape.positions, weights(shape)
+    made = case(shape, w, lanes)
+    got = planes(run(made, isa), shape.rows, p, made.fields["out_pitch"], lanes)
+    x, residual = paint(shape.cols, p), paint(shape.rows, p, seed=9)
     dense, bias = w.dense.astype(np.float64), w.bias.astype(np.float64)[:, None]
     extra = residual.astype(np.float64) * shape.residual
     want = activated(dense @ x + bias + extra, shape.act)
-    scale = np.abs(dense) @ np.abs(x) + np.abs(bias) + np.abs(extra) + (name in SMOOTH)
-    assert_close(planes(got, shape.rows, p, out_pitch, lanes), want, scale)
+    smooth = shape.act[0] in SMOOTH
+    scale = np.abs(dense) @ np.abs(x) + np.abs(bias) + np.abs(extra) + smooth
+    assert_close(got, want, scale)
+
+
+HALVES = [
+    *shapes(),
+    *(Shape(45, 300, 37, o, coding, ACTS[3], True) for o in (1, 4, 16) for coding in CODINGS),
+    Shape(33, 1100, 20, 8, "none"),  # one group is more than is widened at a time
+]
+
+
+@pytest.mark.parametrize("shape", HALVES, ids=str)
+def test_halves(isa: str, shape: Shape) -> None:
+    made = [case(shape, w, library.lanes(isa)) for w in both(weights(shape))]
+    assert_same(*(run(one, isa) for one in made))
+
+
+def test_every_half(isa: str) -> None:
+    w = Matrix(every_half()[:, None], np.zeros(every_half().size, np.float32), 8, "none", half=True)
+    made = case(Shape(w.dense.size, 1, 1, 8, "none"), w, library.lanes(isa))
+    one = {**made.arrays, "x": np.ones_like(made.arrays["x"])}
+    got = run(replace(made, arrays=one), isa)
+    np.testing.assert_array_equal(got[:: made.fields["out_pitch"]], w.dense[:, 0])

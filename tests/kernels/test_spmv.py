@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,11 +14,12 @@ from tests.kernels.harness import (
     act_name,
     activated,
     assert_close,
+    assert_same,
     epilogue,
     paint,
     run,
 )
-from tests.kernels.matrices import CODINGS, matrix
+from tests.kernels.matrices import CODINGS, Matrix, both, every_half, matrix
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,38 @@ def shapes() -> list[Shape]:
     return list(dict.fromkeys(made))
 
 
+def case(shape: Shape, w: Matrix) -> Case:
+    name, lo, hi = shape.act
+    fields = {"w": w.fields(), "e": epilogue(name, lo=lo, hi=hi)}
+    arrays = {**w.arrays(), "x": paint(shape.cols)}
+    arrays.pop("w.wide", None)  # spmv widens in registers
+    if shape.residual:
+        arrays["e.residual"] = paint(shape.rows, seed=9)
+    return Case("spmv", arrays, fields, shape.rows)
+
+
 @pytest.mark.parametrize("shape", shapes(), ids=str)
 def test_spmv(isa: str, shape: Shape) -> None:
     w = matrix(shape.rows, shape.cols, shape.block_rows, shape.coding)
     x, residual = paint(shape.cols), paint(shape.rows, seed=9)
-    name, lo, hi = shape.act
-    fields = {"w": w.fields(), "e": epilogue(name, lo=lo, hi=hi)}
-    arrays = {**w.arrays(), "x": x}
-    if shape.residual:
-        arrays["e.residual"] = residual
-    got = run(Case("spmv", arrays, fields, shape.rows), isa)
+    got = run(case(shape, w), isa)
     dense, extra = w.dense.astype(np.float64), residual.astype(np.float64) * shape.residual
     want = activated(dense @ x + w.bias + extra, shape.act)
-    scale = np.abs(dense) @ np.abs(x) + np.abs(w.bias) + np.abs(extra) + (name in SMOOTH)
+    smooth = shape.act[0] in SMOOTH
+    scale = np.abs(dense) @ np.abs(x) + np.abs(w.bias) + np.abs(extra) + smooth
     assert_close(got, want, scale)
+
+
+@pytest.mark.parametrize("shape", shapes(), ids=str)
+def test_halves(isa: str, shape: Shape) -> None:
+    w = matrix(shape.rows, shape.cols, shape.block_rows, shape.coding)
+    assert_same(*(run(case(shape, one), isa) for one in both(w)))
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 4, 8, 16])
+def test_every_half(isa: str, block_rows: int) -> None:
+    bias = np.zeros(every_half().size, np.float32)
+    w = Matrix(every_half()[:, None], bias, block_rows, "none", half=True)
+    made = case(Shape(w.dense.size, 1, block_rows, "none"), w)
+    one = {**made.arrays, "x": np.ones(1, np.float32)}
+    np.testing.assert_array_equal(run(replace(made, arrays=one), isa), w.dense[:, 0])

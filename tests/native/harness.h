@@ -68,7 +68,8 @@ static void allow_weights(const guard *g, uint16_t id) {
   if (id == FIL_NONE) return;
   const fil_weights *w = &g->m->weights[id];
   const uint8_t *c = g->m->constants;
-  ASAN_UNPOISON_MEMORY_REGION(c + w->values_offset, (size_t)w->blocks * w->block_rows * 4);
+  size_t size = w->dtype == FIL_F16 ? 2 : 4;
+  ASAN_UNPOISON_MEMORY_REGION(c + w->values_offset, (size_t)w->blocks * w->block_rows * size);
   ASAN_UNPOISON_MEMORY_REGION(c + w->bias_offset, (size_t)w->groups * w->block_rows * 4);
   if (w->coding == FIL_CODING_NONE) return;
   ASAN_UNPOISON_MEMORY_REGION(c + w->index_offset, (size_t)w->blocks * w->coding);

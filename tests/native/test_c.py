@@ -19,9 +19,9 @@ def test_runtime(sanitized: Path) -> None:
     run(sanitized / "test_runtime")
 
 
-@pytest.mark.parametrize("lanes", [16, 4, 1])
-def test_damage(sanitized: Path, tmp_path: Path, lanes: int) -> None:
+@pytest.mark.parametrize(("lanes", "half"), [(16, False), (4, False), (1, False), (16, True)])
+def test_damage(sanitized: Path, tmp_path: Path, lanes: int, half: bool) -> None:
     """Every truncation and flip: refused, or with repaired checksums safe to run."""
     path = tmp_path / "sample.fil"
-    path.write_bytes(tiny.sample(lanes=lanes).encode())
+    path.write_bytes(tiny.sample(lanes=lanes, half=half).encode())
     run(sanitized / "test_damage", str(path))

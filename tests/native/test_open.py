@@ -29,8 +29,8 @@ def status_of(data: bytes) -> tuple[str, int]:
     return "OK", -1
 
 
-def broken(damage: Damage) -> tuple[str, int]:
-    t = tiny.sample()
+def broken(damage: Damage, *, half: bool = False) -> tuple[str, int]:
+    t = tiny.sample(half=half)
     damage(t)
     return status_of(t.encode())
 
@@ -70,6 +70,7 @@ def const(weights: int, field: str, at: int, value: int) -> Damage:
 def test_samples_are_accepted() -> None:
     for lanes in (1, 4, 8, 16):
         assert status_of(tiny.sample(lanes=lanes).encode()) == ("OK", -1)
+        assert status_of(tiny.sample(lanes=lanes, half=True).encode()) == ("OK", -1)
     assert status_of(tiny.one_op().encode()) == ("OK", -1)
 
 
@@ -142,6 +143,7 @@ ITEMS = [
     ("io", 0, "dim.5", 0, "E_IO"),
     ("io", 0, "name.47", b"x", "E_IO"),
     ("io", 0, "reserved.3", 1, "E_IO"),
+    ("weights", W_D8, "dtype", 0, "E_WEIGHTS"),
     ("weights", W_D8, "dtype", 3, "E_WEIGHTS"),
     ("weights", W_D8, "block_rows", 0, "E_WEIGHTS"),
     ("weights", W_D8, "block_rows", 3, "E_WEIGHTS"),
@@ -227,6 +229,25 @@ ITEMS = [
 def test_item(table: str, item: int, field: str, value: Any, status: str) -> None:
     found, named = broken(put(table, item, field, value))
     assert (found, named) == (status, item)
+
+
+HALVES = [
+    (put("ops", CONV, "scratch_bytes", 64 * 27 * 4), ("E_BOUNDS", CONV)),  # enough for float32
+    (put("ops", DWCONV, "scratch_bytes", 768), ("E_BOUNDS", DWCONV)),
+    (put("ops", D8, "scratch_bytes", 0), ("E_BOUNDS", D8)),
+    (put("weights", W_FC, "values_offset", 1152), ("OK", -1)),  # 128 bytes of 1316
+    (put("weights", W_FC, "values_offset", 1216), ("E_WEIGHTS", W_FC)),
+    (const(W_FC, "values_offset", 1, 0xFF), ("OK", -1)),  # not a number
+]
+
+
+@pytest.mark.parametrize(("damage", "answer"), HALVES)
+def test_halves(damage: Damage, answer: tuple[str, int]) -> None:
+    assert broken(damage, half=True) == answer
+
+
+def test_halves_need_scratch_that_floats_do_not() -> None:
+    assert broken(put("weights", W_U16, "dtype", c.FIL_F16)) == ("E_BOUNDS", U16)
 
 
 LIFETIMES = [

@@ -1,6 +1,7 @@
 """Packed models written field by field, for tests of the loader: nothing is checked here.
 
-``sample()`` is a 10-op program that uses every kind of operation, place and index coding; tests
+``sample()`` is a 10-op program that uses every kind of operation, place and index coding, with
+float32 or float16 weights of the same values; tests
 change a field of ``Tiny.tensors``, ``.weights``, ``.ops`` or ``.io`` and call ``encode``.
 """
 
@@ -50,6 +51,7 @@ class Tiny:
     constants: bytearray = field(default_factory=bytearray)
     arena_bytes: int = 0
     lanes: int = LANES
+    dtype: int = c.FIL_F32  # of weights
     meta: bytes = b'{"name":"tiny"}'
     header: dict[str, int] = field(default_factory=dict)  # fields to force
 
@@ -102,17 +104,18 @@ class Tiny:
         dense = coding == c.FIL_CODING_NONE
         kept = [[k for k in range(cols) if dense or grouped[g, :, k].any()] for g in range(groups)]
         stored = [grouped[g, :, k] for g in range(groups) for k in kept[g]]
+        element = np.float16 if self.dtype == c.FIL_F16 else np.float32
         biases = np.zeros(groups * block_rows, np.float32)
         biases[:rows] = bias
         w = {
-            "dtype": c.FIL_F32,
+            "dtype": self.dtype,
             "block_rows": block_rows,
             "coding": coding,
             "rows": rows,
             "cols": cols,
             "groups": groups,
             "blocks": len(stored),
-            "values_offset": self.blob(np.array(stored, np.float32).tobytes()),
+            "values_offset": self.blob(np.array(stored, element).tobytes()),
             "bias_offset": self.blob(biases.tobytes()),
         }
         if not dense:
@@ -129,8 +132,8 @@ class Tiny:
         for member, values in given.get("p", {}).items():
             for name, value in values.items():
                 setattr(getattr(op.p, member), name, value)
-        cols = self.weights[op.weights].cols if op.weights != c.FIL_NONE else 0
-        op.scratch_bytes = lib.fil_op_scratch(op, cols)
+        weights = ffi.NULL if op.weights == c.FIL_NONE else self.weights[op.weights]
+        op.scratch_bytes = lib.fil_op_scratch(op, weights)
         if op.scratch_bytes:
             op.scratch_offset = self.arena_bytes
             self.arena_bytes = align(self.arena_bytes + op.scratch_bytes)
@@ -223,9 +226,9 @@ def one_op() -> Tiny:
     return t
 
 
-def sample(*, lanes: int = LANES) -> Tiny:
+def sample(*, lanes: int = LANES, half: bool = False) -> Tiny:
     """Every kind of op once: x (1,3,4,4) -> y (1,3)."""
-    t = Tiny(lanes=lanes)
+    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32)
     x = t.port("x", (3, 4, 4), split=1)
     w_conv = t.matrix(prime_paint(4, 27), prime_paint(4), block_rows=4, coding=c.FIL_CODING_NONE)
     w_dw = t.matrix(prime_paint(4, 9), prime_paint(4), block_rows=1, coding=c.FIL_CODING_NONE)

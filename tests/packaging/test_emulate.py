@@ -42,9 +42,37 @@ def elementwise(size: int) -> bytes:
 def test_agrees_with_the_host(name: str, isa: str | None, sample: bytes, image: F32) -> None:
     need_engine(name)
     (want,) = host(sample, image)
-    (got,) = emulate.run(name, sample, [image], isa=isa)
-    assert got.shape == want.shape
-    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    for fil in (sample, tiny.sample(half=True).encode()):
+        (got,) = emulate.run(name, fil, [image], isa=isa)
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def every_half() -> tuple[bytes, F32]:
+    """x of ones to x times every finite float16, by SPMM in parts and by SPMV."""
+    bits = np.arange(2**16, dtype=np.uint32).astype(np.uint16)
+    halves = bits.view(np.float16)[np.isfinite(bits.view(np.float16))].astype(np.float32)
+    t = tiny.Tiny(meta=b"", lanes=4, dtype=c.FIL_F16)
+    x = t.port("x", (1, 4), split=1)
+    planes = t.port("planes", (halves.size, 4), split=1, output=True)
+    vector = t.port("vector", (halves.size,), output=True)
+    bias = np.zeros(halves.size, np.float32)
+    for kind, out, side, block_rows in (
+        (c.FIL_OP_SPMM, planes, 2, 8),
+        (c.FIL_OP_SPMV, vector, 1, 16),
+    ):
+        w = t.matrix(halves[:, None], bias, block_rows=block_rows, coding=c.FIL_CODING_NONE)
+        t.op(kind, (x,), out, weights=w, p=tiny._conv(1, side, pitch=4))
+    return t.encode(), halves
+
+
+@pytest.mark.parametrize(("name", "isa"), CASES)
+def test_every_half(name: str, isa: str | None) -> None:
+    need_engine(name)
+    fil, halves = every_half()
+    planes, vector = emulate.run(name, fil, [np.ones((1, 1, 4), np.float32)], isa=isa)
+    np.testing.assert_array_equal(planes.reshape(-1, 4), np.repeat(halves[:, None], 4, axis=1))
+    np.testing.assert_array_equal(vector.reshape(-1), halves)
 
 
 def test_relaxed_module_is_found_by_its_isa(sample: bytes, image: F32) -> None:

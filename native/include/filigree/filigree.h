@@ -66,9 +66,9 @@ void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs,
 /* Where a tensor lives during a run (arena or constant tensors), for inspection. */
 const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tensor);
 
-/* Bytes of scratch an op needs on any ISA. The op's conv/pool/... fields must be filled in;
- * weight_cols is the number of columns of its weights, 0 if it has none. */
-uint64_t fil_op_scratch(const fil_op *op, uint32_t weight_cols);
+/* Bytes of scratch an op needs on any ISA. The op's kind and conv/pool/... fields must be filled
+ * in; of its weights (NULL if it has none) dtype, block_rows, cols and blocks are read. */
+uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights);
 
 /* The best ISA this CPU and build have; whether one is present; its name; by name (-1: unknown). */
 fil_isa fil_isa_best(void);

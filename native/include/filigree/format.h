@@ -18,6 +18,7 @@ enum {
   FIL_VERSION = 1,
   FIL_ALIGN = 64,    /* sections, arena, and every tensor and weight blob inside them */
   FIL_TILE = 64,     /* positions in one panel */
+  FIL_WIDE = 2048,   /* float16 weights that are widened at a time, unless one group is more */
   FIL_NONE = 0xffff, /* "no tensor", "no weights" */
   FIL_MAX_RANK = 6,
   FIL_MAX_DIM = 1 << 20,
@@ -134,12 +135,14 @@ typedef struct fil_tensor {
 } fil_tensor;
 
 /* rows x cols weights in groups of block_rows neighbouring rows sharing one index list.
- * values: for each group, for each stored index, block_rows values (rows past the end are zero).
+ * values: for each group, for each stored index, block_rows values (rows past the end are zero),
+ * float32 or float16 as dtype says. Arithmetic is float32 either way; a half that is not finite
+ * stands for some number.
  * Offsets are into the CONST section, multiples of FIL_ALIGN. bias_offset always exists
  * (groups * block_rows values of f32, zero past rows).
  * Dense (coding NONE): every group stores all cols indices and there is no index list or count. */
 typedef struct fil_weights {
-  uint8_t dtype;
+  uint8_t dtype;      /* of the values: FIL_F32 or FIL_F16 */
   uint8_t block_rows; /* O: 1, 2, 4, 8, 16 */
   uint8_t coding;
   uint8_t reserved0;

@@ -27,8 +27,8 @@ void fil_conv_scalar(const fil_conv_args *a) {
       uint32_t rows = fil_group_rows(w, g), blocks = fil_walk_group(&k);
       float sum[16] = {0};
       for (uint32_t i = 0; i < blocks; i++) {
-        const float *v = k.values;
         float x = tap(a, fil_walk_next(&k), oy, ox);
+        const float *v = k.values;
         for (uint32_t r = 0; r < O; r++) sum[r] += v[r] * x;
       }
       for (uint32_t r = 0; r < rows; r++) {

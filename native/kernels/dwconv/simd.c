@@ -1,5 +1,6 @@
 #include "kernels/dwconv/layout.h"
 #include "simd/finish.h"
+#include "simd/f16.h"
 
 /* A band of one plane. */
 typedef struct band {
@@ -194,6 +195,12 @@ static void finish_late(const fil_dwconv_args *a, const band *b, uint32_t r, uin
   FIL_KERNEL(finish)(&p, &a->e);
 }
 
+static const float *taps_of(const fil_matrix *w, uint32_t r) {
+  if (!w->halves) return w->values + (size_t)r * w->cols;
+  widen(w->wide, w->halves + (size_t)r * w->cols, w->cols);
+  return w->wide;
+}
+
 static size_t padded(size_t n) { return (n + VL - 1) / VL * VL; }
 
 /* Point the band at plane r. */
@@ -203,7 +210,7 @@ static void enter_plane(const fil_dwconv_args *a, band *b, uint32_t r) {
   b->x_limit = b->x + padded((size_t)a->ring * g->in_w);
   b->out = a->out + (size_t)r * a->out_pitch;
   b->out_limit = b->out + padded((size_t)a->rows * g->out_w);
-  b->w = a->w.values + (size_t)r * g->kh * g->kw;
+  b->w = taps_of(&a->w, r);
   b->bias = a->w.bias[r];
 }
 

@@ -13,7 +13,7 @@ void fil_spmm_scalar(const fil_spmm_args *a) {
     for (uint32_t r = 0; r < rows; r++)
       for (uint32_t p = 0; p < P; p++) out[r * pitch + p] = w->bias[g * O + r];
     for (uint32_t i = 0; i < blocks; i++) {
-      const float *v = k.values, *x = a->x + (size_t)fil_walk_next(&k) * a->x_pitch;
+      const float *x = a->x + (size_t)fil_walk_next(&k) * a->x_pitch, *v = k.values;
       for (uint32_t r = 0; r < rows; r++)
         for (uint32_t p = 0; p < P; p++) out[r * pitch + p] += v[r] * x[p];
     }

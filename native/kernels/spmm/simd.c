@@ -1,3 +1,4 @@
+#include "kernels/spmm/parts.h"
 #include "simd/finish.h"
 
 /* The register tiles that exist, X(R, V): R rows of a group x V vectors of positions. R * V sums, a
@@ -126,7 +127,7 @@ static uint32_t widest(uint32_t rows) {
 
 /* Tiles as wide as the registers allow and as even as possible: 13 vectors are 5 + 4 + 4, not
  * 6 + 6 + 1, whose last would wait for its own sums. */
-void FIL_KERNEL(spmm)(const fil_spmm_args *a) {
+static void multiply(const fil_spmm_args *a) {
   uint32_t vectors = (a->positions + VL - 1) / VL, position = 0;
   uint32_t rows = a->w.block_rows < MAX_R ? a->w.block_rows : MAX_R;
   uint32_t most = widest(rows), tiles = (vectors + most - 1) / most;
@@ -136,4 +137,13 @@ void FIL_KERNEL(spmm)(const fil_spmm_args *a) {
     position += v * VL;
     vectors -= v;
   }
+}
+
+void FIL_KERNEL(spmm)(const fil_spmm_args *a) {
+  if (!a->w.halves) {
+    multiply(a);
+    return;
+  }
+  parts p = parts_of(a);
+  while (next_part(&p)) multiply(&p.now);
 }

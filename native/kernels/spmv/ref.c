@@ -9,8 +9,8 @@ void fil_spmv_scalar(const fil_spmv_args *a) {
     uint32_t rows = fil_group_rows(w, g), blocks = fil_walk_group(&k), row = g * w->block_rows;
     float sum[16] = {0};
     for (uint32_t i = 0; i < blocks; i++) {
-      const float *v = k.values;
       float x = a->x[fil_walk_next(&k)];
+      const float *v = k.values;
       for (uint32_t r = 0; r < w->block_rows; r++) sum[r] += v[r] * x;
     }
     for (uint32_t r = 0; r < rows; r++)

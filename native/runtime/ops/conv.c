@@ -9,7 +9,7 @@ fil_status fil_conv_check(const fil_model *m, const fil_op *op, uint64_t *work) 
   uint32_t last = fil_reach(op->x_offset, g->channels, g->cs);
   last = fil_reach(fil_reach(last, fil_rows_held(g->x_ring, g->in_h), g->ys), g->in_w, g->xs);
   if (!fil_inside(m, op->in[0], last) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
-  return op->scratch_bytes < fil_conv_scratch(g, cols) ? FIL_E_BOUNDS : FIL_OK;
+  return fil_scratch_ok(m, op, fil_conv_scratch(g, cols)) ? FIL_OK : FIL_E_BOUNDS;
 }
 
 void fil_conv_run(const fil_run_state *s, const fil_op *op) {
@@ -18,7 +18,7 @@ void fil_conv_run(const fil_run_state *s, const fil_op *op) {
       .w = fil_matrix_of(s, op),
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .panel = (float *)(void *)(s->arena + op->scratch_offset),
+      .panel = fil_scratch_of(s, op),
       .g = g,
       .out_pitch = s->m->tensors[op->out].pitch,
       .ring = fil_rows_held(g->x_ring, g->in_h),

@@ -11,7 +11,7 @@ fil_status fil_dwconv_check(const fil_model *m, const fil_op *op, uint64_t *work
   fil_planes x = {op->x_offset, g->channels, g->cs, 0};
   x.positions = fil_mul(fil_rows_held(g->x_ring, g->in_h), g->in_w);
   if (!fil_planes_inside(m, op->in[0], x) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
-  return op->scratch_bytes < fil_dwconv_scratch(g) ? FIL_E_BOUNDS : FIL_OK;
+  return fil_scratch_ok(m, op, fil_dwconv_scratch(g)) ? FIL_OK : FIL_E_BOUNDS;
 }
 
 void fil_dwconv_run(const fil_run_state *s, const fil_op *op) {
@@ -20,7 +20,7 @@ void fil_dwconv_run(const fil_run_state *s, const fil_op *op) {
       .w = fil_matrix_of(s, op),
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .scratch = (float *)(void *)(s->arena + op->scratch_offset),
+      .scratch = fil_scratch_of(s, op),
       .g = g,
       .x_pitch = g->cs,
       .out_pitch = s->m->tensors[op->out].pitch,

@@ -9,7 +9,7 @@ fil_status fil_spmm_check(const fil_model *m, const fil_op *op, uint64_t *work) 
   fil_planes x = {op->x_offset, g->channels, g->cs, 0};
   x.positions = fil_mul(fil_rows_held(g->x_ring, g->in_h), g->in_w);
   if (!fil_planes_inside(m, op->in[0], x) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
-  return FIL_OK;
+  return fil_scratch_ok(m, op, 0) ? FIL_OK : FIL_E_BOUNDS;
 }
 
 void fil_spmm_run(const fil_run_state *s, const fil_op *op) {

@@ -71,6 +71,24 @@ def test_stats_are_what_is_stored(matrix: F32, block_rows: int) -> None:
 
 @settings(deadline=None)
 @given(matrices, st.sampled_from(pattern.BLOCK_ROWS))
+def test_halves(matrix: F32, block_rows: int) -> None:
+    matrix = matrix.astype(np.float16).astype(np.float32)
+    (rows, cols), bias = matrix.shape, np.zeros(len(matrix), np.float32)
+    packing = pattern.encode(matrix, bias, block_rows=block_rows, dtype="float16")
+    dense = pattern.encode_dense(matrix, bias, block_rows=block_rows, dtype="float16")
+    for made in (packing, dense):
+        assert made.values.dtype == np.float16
+        back = pattern.decode(made, rows=rows, cols=cols)
+        assert back.dtype == np.float32 and np.array_equal(back, matrix)
+    stats = pattern.stats(matrix, block_rows, dtype="float16")
+    assert (stats.coding, stats.blocks) == (packing.coding, packing.blocks)
+    assert stats.nbytes == packing.nbytes
+    stats = pattern.dense_stats(rows, cols, block_rows=block_rows, dtype="float16")
+    assert stats.nbytes == dense.nbytes
+
+
+@settings(deadline=None)
+@given(matrices, st.sampled_from(pattern.BLOCK_ROWS))
 def test_dense_is_identity(matrix: F32, block_rows: int) -> None:
     rows, cols = matrix.shape
     packing = pattern.encode_dense(matrix, np.zeros(rows, np.float32), block_rows=block_rows)
