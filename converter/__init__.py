@@ -26,7 +26,8 @@ class ConvertOptions:
     """What may be asked of a conversion; the defaults suit a pruned model on this machine.
 
     ``target``: host, x86-64, arm64 or wasm, whose cost table chooses patterns (the packed model
-    runs everywhere); ``isa`` narrows it ("avx2").
+    runs everywhere); ``isa`` narrows it ("avx2"), ``cost_table`` names another: a shipped table
+    ("arm64-a55") or the path of one.
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
@@ -41,6 +42,7 @@ class ConvertOptions:
 
     target: str = "host"
     isa: str | None = None
+    cost_table: str | Path | None = None
     pattern: str = "auto"
     objective: str = "time"
     batch: int = 1
