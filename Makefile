@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quality blocks bench wheel clean system
+.PHONY: demo test lint format figures halves quality blocks bench counts mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -33,6 +33,15 @@ blocks: $(VENV)/.test  ## stored blocks before and after rearrangement, real net
 
 bench: $(VENV)/.test  ## the README's speed table
 	$(BIN)/python -m tests.models.speed
+
+counts: $(VENV)/.test system  ## instructions on arm64, sparse and dense, as a table
+	$(BIN)/python -m tests.models.counts
+
+mca: $(VENV)/.test system  ## cycles of the inner loops on Cortex-A55 and Neoverse N1, by llvm-mca
+	$(BIN)/python -m tests.kernels.mca
+
+tables: $(VENV)/.test system  ## the cost tables of arm64 and wasm, out of the kernels as they are
+	$(BIN)/python -m tests.kernels.tables
 
 wheel: $(VENV)/.test
 	$(BIN)/python -m build --wheel --outdir build/dist .

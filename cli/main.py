@@ -21,6 +21,7 @@ COMMANDS = (
     "convert",
     "run",
     "bench",
+    "count",
     "verify",
     "calibrate",
     "doctor",

@@ -26,7 +26,8 @@ class ConvertOptions:
     """What may be asked of a conversion; the defaults suit a pruned model on this machine.
 
     ``target``: host, x86-64, arm64 or wasm, whose cost table chooses patterns (the packed model
-    runs everywhere); ``isa`` narrows it ("avx2").
+    runs everywhere); ``isa`` narrows it ("avx2"), ``cost_table`` names another: a shipped table
+    ("arm64-a55") or the path of one.
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
     ``dtype``: float32 or float16, of the stored weights; arithmetic is float32.
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
@@ -42,6 +43,7 @@ class ConvertOptions:
 
     target: str = "host"
     isa: str | None = None
+    cost_table: str | Path | None = None
     pattern: str = "auto"
     objective: str = "time"
     dtype: str = "float32"

@@ -77,7 +77,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         raise UsageError(f'no bands "{options.bands}"', [f"bands: {', '.join(bands.CHOICES)}"])
     stages = _Stages(progress)
     stages.start("reading")
-    costs = CostTable.for_target(options.target, isa=options.isa)
+    costs = _costs(options)
     model = onnx.load(source, external_data=options.external_data)
     stages.start("simplifying")
     model = passes.run(
@@ -110,6 +110,12 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     packfile.validate(data)
     stages.finish()
     return Converted(program, data, report, stages.seconds)
+
+
+def _costs(options: ConvertOptions) -> CostTable:
+    if options.cost_table is not None:
+        return CostTable.load(options.cost_table)
+    return CostTable.for_target(options.target, isa=options.isa)
 
 
 def _banded(program: Program, options: ConvertOptions) -> Program:

@@ -1,4 +1,4 @@
-"""Count the instructions that an arm64 run executes, per symbol.
+"""Count the instructions that an arm64 run executes, per symbol and per operation.
 
 Emulated time means nothing, but instruction counts under QEMU repeat exactly. The counter is a
 small QEMU plugin (native/runner/insn_count.c), compiled for this machine at first use.
@@ -7,21 +7,32 @@ small QEMU plugin (native/runner/insn_count.c), compiled for this machine at fir
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filigree.packaging import build, sources, targets
-from filigree.packaging.engines import AUTO, Job, qemu
+from filigree.packaging.engines import AUTO, Job, qemu, wasmtime
 from filigree.packaging.errors import ToolMissing
 
 COMPILERS = ("cc", "gcc", "clang", "clang-19")
 FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 UNNAMED = "?"
+MARK = "runner_mark"  # native/runner/main.c calls it before the first operation and after each
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Instructions per symbol, and how many had been executed at each mark."""
+
+    symbols: dict[str, int]
+    marks: list[int]
 
 
 def available() -> str | None:
@@ -41,30 +52,52 @@ def count(
     Opening the file and the self-test are left out: a run that only opens is subtracted. Raises
     ToolMissing, BuildFailed, and what emulate.run raises.
     """
+    once = _job(fil, inputs, isa=isa)
+    before, after = _counted(replace(once, repeats=0)).symbols, _counted(once).symbols
+    spent = {name: n - before.get(name, 0) for name, n in after.items()}
+    return dict(sorted(((s, n) for s, n in spent.items() if n > 0), key=lambda row: (-row[1], row)))
+
+
+def count_ops(
+    fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None
+) -> list[int]:
+    """Instructions of one inference per operation of the packed model, in its order: from the end
+    of the operation before to its own. They add up to the whole run. Raises what count raises."""
+    marks = _counted(_job(fil, inputs, isa=isa)).marks
+    return [after - before for before, after in itertools.pairwise(marks)]
+
+
+def fuel(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None) -> int:
+    """WebAssembly instructions of one inference, as wasmtime meters them. Raises ToolMissing,
+    BuildFailed, and what emulate.run raises."""
+    row = targets.with_isa(targets.target("wasm"), isa)
+    arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+    return wasmtime.fuel(Job(row, build.runner(row), fil, arrays, isa=isa or AUTO))
+
+
+def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None) -> Job:
+    """One run. Raises ToolMissing, BuildFailed, UnknownTarget."""
     missing = available()
     if missing:
         raise ToolMissing(missing)
     row = targets.with_isa(targets.target("arm64"), isa)
     arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
-    once = Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=1)
-    opened = Job(row, once.runner, fil, arrays, isa=once.isa, repeats=0)
-    before, after = _counted(opened), _counted(once)
-    spent = {name: n - before.get(name, 0) for name, n in after.items()}
-    return dict(sorted(((s, n) for s, n in spent.items() if n > 0), key=lambda row: (-row[1], row)))
+    return Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=1)
 
 
-def _counted(job: Job) -> dict[str, int]:
+def _counted(job: Job) -> _Counts:
     with tempfile.TemporaryDirectory(prefix="filigree-") as folder:
         out = Path(folder) / "counts"
-        qemu.run(job, options=("-plugin", f"{_plugin()},out={out}"))
+        qemu.run(job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}"))
         if not out.exists():
             raise ToolMissing("this QEMU does not take plugins", hint="QEMU 6 to 8 do")
         return _parsed(out.read_text(encoding="utf-8"))
 
 
-def _parsed(text: str) -> dict[str, int]:
-    rows = (line.split(" ", 1) for line in text.splitlines())
-    return {name: int(n) for n, name in rows}
+def _parsed(text: str) -> _Counts:
+    rows = [line.split(" ", 1) for line in text.splitlines()]
+    symbols = {name: int(n) for n, name in rows if name != "@"}
+    return _Counts(symbols, [int(n) for n, name in rows if name == "@"])
 
 
 def _plugin() -> Path:

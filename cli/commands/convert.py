@@ -40,6 +40,7 @@ class Flags:
     pattern: str
     dtype: str
     target: str
+    cost_table: str | None
     batch: int
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     input_layout: str | None
@@ -52,6 +53,12 @@ class Flags:
     no_rearrange: bool
     effort: float
     bands: str
+
+    @property
+    def table(self) -> Path | None:
+        """The file that ``--cost-table`` names, if it names one."""
+        given = self.cost_table
+        return Path(given) if given and given.endswith(".json") else None
 
 
 @register("convert", "Turn a model into a packed model.")
@@ -79,6 +86,11 @@ class Flags:
     default="host",
     show_default=True,
     help="What the packed model is tuned for; it runs everywhere.",
+)
+@click.option(
+    "--cost-table",
+    metavar="NAME|FILE",
+    help="Choose patterns by another table, e.g. arm64-a55, or one that calibrate wrote.",
 )
 @click.option(
     "--batch",
@@ -143,7 +155,7 @@ def command(
 
     asked = Flags(**flags)
     with nothing_written():
-        check_paths(reads=[model, asked.labels], writes=[out, report], force=force)
+        check_paths(reads=[model, asked.labels, asked.table], writes=[out, report], force=force)
         from filigree.cli.tasks.conversion import check_budget
         from filigree.converter import packfile
 
@@ -180,6 +192,7 @@ def _options(flags: Flags) -> ConvertOptions:
         pattern=flags.pattern,
         dtype=flags.dtype,
         target=flags.target,
+        cost_table=flags.table or flags.cost_table,
         batch=flags.batch,
         shapes=dict(flags.shapes),
         input_layout=flags.input_layout,

@@ -47,7 +47,7 @@ PACKAGES = (
 
 # (programs of which one is enough, what they enable, Debian package)
 TOOLS = (
-    (("qemu-aarch64", "qemu-aarch64-static"), "verify --on arm64", "qemu-user"),
+    (("qemu-aarch64", "qemu-aarch64-static"), "verify --on arm64, count", "qemu-user"),
     (("aarch64-linux-gnu-gcc",), "verify --on arm64 without ziglang", "gcc-aarch64-linux-gnu"),
     (("node",), "verify --on wasm (node)", "nodejs"),
     (("clang-19", "clang"), "compiling for wasm without ziglang", "clang-19 lld-19"),

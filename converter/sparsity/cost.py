@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from filigree.converter.errors import BadFile
+from filigree.converter.errors import BadFile, UsageError
 from filigree.converter.lowering.program import ConvParams, Op, Weights
 from filigree.native import enums as c
 from filigree.native import model as runtime
@@ -32,8 +32,8 @@ DENSE = "dense"
 SPARSE = {"1x1": 1, "2x1": 2, "4x1": 4, "8x1": 8}
 """Block rows of the patterns that ``auto`` chooses from."""
 
-_SHIPPED = {"avx512": "x86-64-avx512", "neon": "arm64-neon", "wasm": "wasm", "wasm_relaxed": "wasm"}
-_OF_TARGET = {"x86-64": "x86-64-avx2", "arm64": "arm64-neon", "wasm": "wasm"}
+_SHIPPED = {"avx512": "x86-64-avx512", "neon": "arm64-n1", "wasm": "wasm", "wasm_relaxed": "wasm"}
+_OF_TARGET = {"x86-64": "x86-64-avx2", "arm64": "arm64-n1", "wasm": "wasm"}
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,11 @@ class CostTable:
 
     @classmethod
     def load(cls, source: str | Path = "x86-64-avx512") -> CostTable:
-        """A shipped table by name, or any table by path. Raises BadFile."""
+        """A shipped table by name, or any table by path. Raises BadFile; UsageError for a name that
+        no shipped table has."""
         path = source if isinstance(source, Path) else TABLES / f"{source}.json"
+        if isinstance(source, str) and source not in shipped():
+            raise UsageError(f'no cost table "{source}"', [f"tables: {', '.join(shipped())}"])
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -192,6 +195,11 @@ class CostTable:
             depthwise_ns=_positive(data["depthwise_ns"]),
             overhead_ns=_positive(data["overhead_ns"]),
         )
+
+
+def shipped() -> list[str]:
+    """The names of the tables in ``costs/``."""
+    return sorted(path.stem for path in TABLES.glob("*.json"))
 
 
 def user_table() -> Path:

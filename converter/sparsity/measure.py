@@ -13,29 +13,20 @@ import math
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from filigree.converter import packfile
 from filigree.converter.lowering import plan
-from filigree.converter.lowering.program import (
-    F32,
-    Activation,
-    ConvParams,
-    MapParams,
-    Op,
-    Packing,
-    Place,
-    Port,
-    Program,
-    Tensor,
-    Weights,
-    padded_pitch,
+from filigree.converter.sparsity.cases import (
+    Case,
+    packed,
+    plane_params,
+    product,
+    program,
+    random_matrix,
+    shape_of,
 )
-from filigree.converter.sparsity import pattern as patterns
-from filigree.converter.sparsity.cost import CONV_POSITIONS, DENSE, SPARSE, CostTable, Grid, Shape
+from filigree.converter.sparsity.cost import CONV_POSITIONS, DENSE, SPARSE, CostTable, Grid
 from filigree.native import enums as c
 from filigree.native import model as runtime
 from filigree.native._ffi import lib
@@ -53,19 +44,6 @@ SWEEPS = 2
 Progress = Callable[[str, float], None]
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One op to time: a convolution of ``params`` over planes, or a product with a vector."""
-
-    kind: int
-    params: ConvParams
-    weights: Weights
-
-    @property
-    def positions(self) -> int:
-        return self.params.out_h * self.params.out_w
-
-
 def measure(isa: str, *, progress: Progress | None = None) -> CostTable:
     """A cost table of ``isa`` on this machine. Raises ValueError if ``isa`` is not here."""
     if isa not in runtime.isas():
@@ -76,7 +54,7 @@ def measure(isa: str, *, progress: Progress | None = None) -> CostTable:
 
 def _sweep(clock: _Clock, isa: str) -> CostTable:
     lanes = int(lib.fil_isa_lanes(lib.fil_isa_find(isa.encode())))
-    overhead = clock.time(_product(c.FIL_OP_SPMV, 16, 1, positions=1, pattern=DENSE, density=1))
+    overhead = clock.time(product(c.FIL_OP_SPMV, 16, 1, positions=1, pattern=DENSE, density=1))
     names = (DENSE, *SPARSE)
     panel = {name: _panel_grid(clock, name, lanes) for name in names}
     vector = {name: _vector_grid(clock, name) for name in names}
@@ -119,7 +97,7 @@ class _Clock:
         grid = len(COLS) * (len(DENSITIES) * len(SPARSE) + 1)
         self._total = SWEEPS * (grid * (len(POSITIONS) + 1) + 3)
 
-    def time(self, case: _Case) -> float:
+    def time(self, case: Case) -> float:
         """Nanoseconds of one run of the case's op."""
         once = self._run_ns(case, 1)
         repeats = min(MAX_REPEATS, math.ceil(ENOUGH_NS / max(1.0, once)) + 1)
@@ -130,8 +108,8 @@ class _Clock:
         self._progress(f"measuring {self._isa}", min(1.0, self._done / self._total))
         return max(1.0, (self._run_ns(case, 1 + repeats) - once) / repeats)
 
-    def _run_ns(self, case: _Case, repeats: int) -> float:
-        data = packfile.encode(plan.plan(_program(case, repeats)))
+    def _run_ns(self, case: Case, repeats: int) -> float:
+        data = packfile.encode(plan.plan(program(case, repeats)))
         model = runtime.Model.from_bytes(data, isa=self._isa)
         model.run()
         return min(_timed(model.run) for _ in range(RUNS))
@@ -150,7 +128,7 @@ def _panel_grid(clock: _Clock, name: str, lanes: int) -> Grid:
         for positions in POSITIONS:
             size = min(positions, LARGEST_INPUT / cols)
             for density in densities:
-                case = _product(
+                case = product(
                     c.FIL_OP_SPMM,
                     ROWS,
                     int(cols),
@@ -168,14 +146,14 @@ def _vector_grid(clock: _Clock, name: str) -> Grid:
     for cols in COLS:
         for density in densities:
             rows = max(ROWS, int(cols))
-            case = _product(
+            case = product(
                 c.FIL_OP_SPMV, rows, int(cols), positions=1, pattern=name, density=density
             )
             values.append(_per_block(clock, case, 1))
     return Grid((COLS, densities), tuple(values))
 
 
-def _per_block(clock: _Clock, case: _Case, vectors: int) -> float:
+def _per_block(clock: _Clock, case: Case, vectors: int) -> float:
     assert case.weights.packing is not None  # _product packs
     return _rounded(clock.time(case) / (case.weights.packing.blocks * vectors))
 
@@ -183,11 +161,11 @@ def _per_block(clock: _Clock, case: _Case, vectors: int) -> float:
 def _im2col_ns(clock: _Clock, panel: Mapping[str, Grid], lanes: int) -> float:
     """A 3x3 convolution to few channels, the time of its product taken off."""
     side, channels, rows = 28, 32, 8
-    window = _plane_params(channels, side, k=3)
-    case = _Case(
-        c.FIL_OP_CONV, window, _weights(_random(rows, channels * 9, 1.0), c.FIL_OP_CONV, DENSE)
+    window = plane_params(channels, side, k=3)
+    case = Case(
+        c.FIL_OP_CONV, window, packed(random_matrix(rows, channels * 9, 1.0), c.FIL_OP_CONV, DENSE)
     )
-    shape = _shape(case)
+    shape = shape_of(case)
     product = panel[DENSE].at(shape.cols, CONV_POSITIONS, 1.0) * shape.vectors(lanes) * shape.cols
     total = clock.time(case)
     return _rounded(max(0.1 * total, total - product) / (shape.cols * shape.row_vectors(lanes)))
@@ -195,101 +173,10 @@ def _im2col_ns(clock: _Clock, panel: Mapping[str, Grid], lanes: int) -> float:
 
 def _depthwise_ns(clock: _Clock, lanes: int) -> float:
     side, channels = 28, 64
-    params = _plane_params(channels, side, k=3)
-    weights = _weights(_random(channels, 9, 1.0), c.FIL_OP_DWCONV, DENSE)
-    case = _Case(c.FIL_OP_DWCONV, params, weights)
-    return _rounded(clock.time(case) / (channels * 9 * _shape(case).row_vectors(lanes)))
-
-
-def _shape(case: _Case) -> Shape:
-    rows, cols = case.weights.matrix.shape
-    return Shape(case.kind, rows, cols, case.positions, case.params.out_w)
-
-
-def _product(
-    kind: int, rows: int, cols: int, *, positions: int, pattern: str, density: float
-) -> _Case:
-    params = ConvParams(channels=cols, ys=1)
-    if kind == c.FIL_OP_SPMM:
-        params = ConvParams(
-            channels=cols,
-            in_w=positions,
-            out_w=positions,
-            in_h=1,
-            out_h=1,
-            cs=padded_pitch(positions),
-            ys=positions,
-        )
-    return _Case(kind, params, _weights(_random(rows, cols, density, pattern), kind, pattern))
-
-
-def _plane_params(channels: int, side: int, *, k: int) -> ConvParams:
-    return ConvParams(
-        channels=channels,
-        in_h=side,
-        in_w=side,
-        out_h=side,
-        out_w=side,
-        cs=padded_pitch(side * side),
-        ys=side,
-        kh=k,
-        kw=k,
-        pad_top=k // 2,
-        pad_left=k // 2,
-    )
-
-
-def _random(rows: int, cols: int, density: float, pattern: str = DENSE) -> F32:
-    """A matrix with ``density`` of its blocks present."""
-    draw = np.random.default_rng(rows * 31 + cols)
-    height = SPARSE.get(pattern, 1)
-    keep = draw.random((-(-rows // height), cols)) < density
-    keep[0, 0] = True
-    values = draw.uniform(0.5, 1.0, (rows, cols))
-    return np.where(np.repeat(keep, height, axis=0)[:rows], values, 0).astype(np.float32)
-
-
-def _weights(matrix: F32, kind: int, pattern: str) -> Weights:
-    bias = np.zeros(len(matrix), np.float32)
-    packing: Packing
-    if pattern == DENSE:
-        packing = patterns.encode_dense(matrix, bias, block_rows=patterns.dense_block_rows(kind))
-    else:
-        packing = patterns.encode(matrix, bias, block_rows=SPARSE[pattern])
-    return Weights("measured", matrix, bias, packing)
-
-
-def _program(case: _Case, repeats: int) -> Program:
-    """Fill the input, run the op ``repeats`` times, hand one value out."""
-    positions_in = case.params.in_h * case.params.in_w
-    x = _tensor("x", case.params.channels, positions_in)
-    y = _tensor("y", case.weights.rows, case.positions)
-    out = Tensor("out", (1,), 0, 1, Place.OUTPUT)
-    fill = _map(x.planes, x.pitch, c.FIL_MAP_FILL, (), "x", Activation(lo=0.5))
-    op = Op(case.kind, "measured", ("x",), "y", case.params, weights="w")
-    copy = _map(1, 1, c.FIL_MAP_COPY, ("y",), "out", Activation())
-    return Program(
-        name="measured",
-        tensors={t.name: t for t in (x, y, out)},
-        ops=(fill, *[op] * repeats, copy),
-        weights={"w": case.weights},
-        inputs=(),
-        outputs=(Port("out", "out", (1,)),),
-    )
-
-
-def _tensor(name: str, planes: int, positions: int) -> Tensor:
-    if positions == 1:
-        return Tensor(name, (planes,), 0, -(-planes // 16) * 16)
-    return Tensor(name, (planes, positions), 1, padded_pitch(positions))
-
-
-def _map(
-    planes: int, pitch: int, fn: int, inputs: tuple[str, ...], out: str, act: Activation
-) -> Op:
-    walk = (0, 0, pitch, 1)
-    params = MapParams((1, 1, planes, pitch), walk if inputs else (0, 0, 0, 0), (0, 0, 0, 0), walk)
-    return Op(c.FIL_OP_MAP, "measured", inputs, out, params, act, fn)
+    params = plane_params(channels, side, k=3)
+    weights = packed(random_matrix(channels, 9, 1.0), c.FIL_OP_DWCONV, DENSE)
+    case = Case(c.FIL_OP_DWCONV, params, weights)
+    return _rounded(clock.time(case) / (channels * 9 * shape_of(case).row_vectors(lanes)))
 
 
 def _rounded(x: float) -> float:

@@ -29,6 +29,21 @@ FIL_INLINE vf v_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
 FIL_INLINE float v_hsum(vf a) { return vaddvq_f32(a); }
 FIL_INLINE float v_hmax(vf a) { return vmaxvq_f32(a); }
 
+/* A multiply-add takes one operand from any lane: n weights are one load, not n. */
+#define FIL_WEIGHTS 1
+typedef struct v_weights {
+  vf four[2];
+} v_weights;
+FIL_INLINE v_weights v_load_weights(const float *p, uint32_t n) {
+  v_weights w = {{v_zero(), v_zero()}};
+  if (n == 1) w.four[0] = vld1q_dup_f32(p);
+  if (n == 2) w.four[0] = vcombine_f32(vld1_f32(p), vld1_f32(p));
+  if (n >= 4) w.four[0] = v_load(p);
+  if (n == 8) w.four[1] = v_load(p + 4);
+  return w;
+}
+FIL_INLINE vf v_weight(v_weights w, size_t i) { return v_set1(w.four[i / 4][i % 4]); }
+
 FIL_INLINE vf v_load_n(const float *p, uint32_t n) {
   if (n >= VL) return v_load(p);
   vf a = v_zero();

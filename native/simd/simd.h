@@ -9,6 +9,8 @@
  *   v_load2                     2 * VL floats: those at even places, those at odd places
  *   FIL_MASKED                  whether there is also: v_load_m v_store_m (the lanes of a vm; the
  *                               others are 0, and not touched), v_load2_m (of each half), v_first
+ *   v_load_weights, v_weight    n in {1, 2, 4, 8} floats to multiply whole vectors by; the i-th of
+ *                               them in every lane, i constant
  *   v_set1 v_zero v_add v_sub v_mul v_div v_sqrt v_abs v_neg
  *   v_fma(a, b, c)              a * b + c, fused where the ISA can
  *   v_min(a, b) v_max(a, b)     b < a ? b : a and a < b ? b : a, so a NaN in a stays
@@ -47,5 +49,11 @@
 #include "simd/wasm.h"
 #else
 #error "no SIMD header for this FIL_ISA_TARGET"
+#endif
+
+#ifndef FIL_WEIGHTS /* a load copies one float to all lanes, or a multiply-add does so itself */
+typedef const float *v_weights;
+FIL_INLINE v_weights v_load_weights(const float *p, uint32_t n) { return (void)n, p; }
+FIL_INLINE vf v_weight(v_weights w, size_t i) { return v_set1(w[i]); }
 #endif
 #endif

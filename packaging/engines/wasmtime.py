@@ -15,6 +15,7 @@ from filigree.packaging.engines import AUTO, F32, Job, Result, files
 from filigree.packaging.errors import TargetFailed, ToolMissing
 
 WHY = "the Python package wasmtime is not installed"
+TANK = 1 << 60  # fuel that no run uses up
 PIP = 'pip install "filigree[emulate]"'
 
 
@@ -37,14 +38,23 @@ def run(job: Job) -> Result:
         raise TargetFailed("the run in wasmtime failed", str(error).splitlines()[-20:]) from error
 
 
+def fuel(job: Job) -> int:
+    """WebAssembly instructions of one of the job's runs, as wasmtime meters them: they repeat
+    exactly. Raises what run raises."""
+    if missing():
+        raise ToolMissing(WHY, hint=PIP)
+    return _Instance(job, metered=True).fuel()
+
+
 @cache
-def _module(path: Path, modified: float) -> tuple[Any, Any]:
+def _module(path: Path, modified: float, metered: bool) -> tuple[Any, Any]:
     """The engine and the compiled module; compiling takes longer than most runs."""
     import wasmtime
 
     config = wasmtime.Config()
     config.wasm_simd = True
     config.wasm_relaxed_simd = True
+    config.consume_fuel = metered
     engine = wasmtime.Engine(config)
     return engine, wasmtime.Module.from_file(engine, str(path))
 
@@ -55,11 +65,13 @@ atexit.register(_module.cache_clear)  # wasmtime's objects complain if they outl
 class _Instance:
     """One instance of native/runner/wasm.c with the job's model open and its inputs loaded."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, metered: bool = False) -> None:
         import wasmtime
 
-        engine, module = _module(job.runner, job.runner.stat().st_mtime)
+        engine, module = _module(job.runner, job.runner.stat().st_mtime, metered)
         self._store = wasmtime.Store(engine)
+        if metered:
+            self._store.set_fuel(TANK)
         exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._exports, self._memory = exports, exports["memory"]
         if job.isa != AUTO and self.call("force", self._put(job.isa.encode() + b"\0")):
@@ -91,6 +103,12 @@ class _Instance:
         start = time.perf_counter_ns()
         self.call("run")
         return (time.perf_counter_ns() - start) * 1e-6
+
+    def fuel(self) -> int:
+        """Run once; what that used up."""
+        before = int(self._store.get_fuel())
+        self.call("run")
+        return before - int(self._store.get_fuel())
 
     def outputs(self) -> list[F32]:
         first = self.call("inputs")

@@ -53,6 +53,28 @@ def test_json(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
     assert any(layer["pattern"] == "4x1" for layer in found["layers"])
 
 
+def test_another_cost_table_by_name_and_by_file(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    from filigree.converter.sparsity.cost import TABLES
+
+    named, filed = tmp_path / "named.fil", tmp_path / "filed.fil"
+    file = TABLES / "arm64-a55.json"
+    done = cli("convert", onnx_file, "-o", named, "--cost-table", "arm64-a55", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["costs"].startswith("arm64-a55: ")
+    assert cli("convert", onnx_file, "-o", filed, "--cost-table", file).code == 0
+    assert named.read_bytes() == filed.read_bytes()
+
+
+def test_unknown_cost_tables(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    for given, problem in (
+        ("z80", 'error: no cost table "z80" (nothing was written)\n'),
+        ("nowhere.json", "error: nowhere.json does not exist (nothing was written)\n"),
+    ):
+        done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", "--cost-table", given)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(problem)
+
+
 def test_report_is_one_self_contained_page(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     done = cli("convert", onnx_file, "-o", tmp_path / "m.fil", "--report", page)

@@ -23,7 +23,7 @@ from filigree.converter.sparsity import CostTable, pack
 from filigree.native import enums as c
 
 LANES = 16
-COSTS = CostTable.load("arm64-neon")
+COSTS = CostTable.load("arm64-n1")
 
 
 def padded(positions: int) -> int:

@@ -1,9 +1,10 @@
-"""Instruction counts of arm64 runs repeat exactly and name the kernels."""
+"""Instruction counts of emulated runs repeat exactly, name the kernels and add up."""
 
 from __future__ import annotations
 
 import pytest
 
+from filigree.native.model import Model
 from filigree.packaging import count
 from tests.conftest import need
 from tests.packaging.conftest import F32, need_engine
@@ -31,3 +32,22 @@ def test_opening_is_left_out(counting: None, sample: bytes, image: F32) -> None:
     assert not {"fil_open", "fil_crc32c", "fil_isa_selftest"} & set(counts)
     loop = sum(n for symbol, n in counts.items() if symbol.startswith("fil_run"))
     assert 0 < loop < 1000
+
+
+@pytest.mark.parametrize("isa", ["neon", "scalar"])
+def test_operations_repeat_and_add_up_to_the_whole(
+    counting: None, isa: str, sample: bytes, image: F32
+) -> None:
+    ops = count.count_ops(sample, [image], isa=isa)
+    assert ops == count.count_ops(sample, [image], isa=isa)
+    assert len(ops) == Model.from_bytes(sample).op_count
+    assert min(ops) > 0
+    whole = sum(count.count(sample, [image], isa=isa).values())
+    assert 0 <= whole - sum(ops) < 100  # the call of fil_run itself
+
+
+def test_fuel_repeats(sample: bytes, image: F32) -> None:
+    need_engine("wasm-wasmtime")
+    used = count.fuel(sample, [image])
+    assert used == count.fuel(sample, [image]) > 0
+    assert used < count.fuel(sample, [image], isa="scalar")

@@ -6,9 +6,8 @@
 typedef struct band {
   const fil_conv *g;
   fil_dw_layout l;
-  const float *x;       /* the plane */
-  const float *x_limit; /* the end of its padded extent */
-  float *rows;          /* scratch */
+  const float *x; /* the plane */
+  float *rows;    /* scratch */
   const float *w;
   float bias;
   float *out; /* the plane, at output row `first` */
@@ -17,48 +16,46 @@ typedef struct band {
   v_bounds bounds;
 } band;
 
-static void zero(float *to, uint64_t n) { /* may write VL - 1 more */
+static void zero(float *to, uint64_t n) { /* whole rows of scratch: whole vectors */
   for (uint64_t j = 0; j < n; j += VL) v_store(to + j, v_zero());
 }
 
-/* Up to VL floats, fewer where the plane ends. */
-FIL_INLINE vf load_inside(const float *from, const float *limit) {
-  return from + VL <= limit ? v_load(from) : v_load_n(from, (uint32_t)(limit - from));
+/* n floats and no more: the last vector overlaps the one before. */
+static void copy(float *to, const float *from, uint64_t n) {
+  uint64_t j = 0;
+  if (n < VL) {
+    v_store_n(to, v_load_n(from, (uint32_t)n), (uint32_t)n);
+    return;
+  }
+  for (; j + 4 * VL <= n; j += 4 * VL) {
+    vf v[4];
+    FIL_UNROLL(u, 4) v[u] = v_load(from + j + u * VL);
+    FIL_UNROLL(u, 4) v_store(to + j + u * VL, v[u]);
+  }
+  for (; j + VL <= n; j += VL) v_store(to + j, v_load(from + j));
+  v_store(to + n - VL, v_load(from + n - VL));
 }
 
-/* Input columns [0, n) of a row that starts `pad` columns into the padded row. */
-static void copy_row(const band *b, float *to, const float *from, uint64_t pad, uint64_t n) {
-  zero(to, pad);
-  for (uint64_t j = 0; j < n; j += VL) v_store(to + pad + j, load_inside(from + j, b->x_limit));
-  zero(to + pad + n, b->l.columns - pad - n);
+FIL_INLINE void split_vector(float *even, float *odd, const float *from) {
+  vf e, o;
+  v_load2(from, &e, &o);
+  v_store(even, e);
+  v_store(odd, o);
 }
 
-/* The same for stride 2: input column j is padded column pad + j, phase (pad + j) % 2. */
-static void copy_row2(const band *b, float *to, const float *from, uint64_t pad, uint64_t n) {
-  float *even = to + pad % 2 * b->l.phase, *odd = to + (pad + 1) % 2 * b->l.phase;
-  uint64_t even_pad = pad / 2, odd_pad = (pad + 1) / 2, columns = (b->l.columns + 1) / 2, j = 0;
-  zero(even, even_pad);
-  zero(odd, odd_pad);
-  even += even_pad, odd += odd_pad;
-  for (; 2 * j < n && from + 2 * (j + VL) <= b->x_limit; j += VL) {
-    vf e, o;
-    v_load2(from + 2 * j, &e, &o);
-    v_store(even + j, e);
-    v_store(odd + j, o);
-  }
-  for (; 2 * j < n; j++) {
-    even[j] = from[2 * j];
-    if (2 * j + 1 < n) odd[j] = from[2 * j + 1];
-  }
-  uint64_t evens = (n + 1) / 2, odds = n / 2;
-  if (even_pad + evens < columns) zero(even + evens, columns - even_pad - evens);
-  if (odd_pad + odds < columns) zero(odd + odds, columns - odd_pad - odds);
+/* The same for n floats that go to two places in turn. */
+static void split(float *even, float *odd, const float *from, uint64_t n) {
+  uint64_t pairs = n / 2, j = 0;
+  for (; j + VL < pairs; j += VL) split_vector(even + j, odd + j, from + 2 * j);
+  if (pairs >= VL) split_vector(even + pairs - VL, odd + pairs - VL, from + 2 * (pairs - VL));
+  else
+    for (; j < pairs; j++) even[j] = from[2 * j], odd[j] = from[2 * j + 1];
+  if (n % 2) even[pairs] = from[n - 1];
 }
 
 /* Any stride: phase kx holds what tap kx reads. */
-static void copy_taps(const band *b, float *to, const float *from) {
-  const fil_conv *g = b->g;
-  for (uint64_t kx = 0; kx < g->kw; kx++, to += b->l.phase)
+static void copy_taps(const fil_conv *g, float *to, const float *from, uint64_t phase) {
+  for (uint64_t kx = 0; kx < g->kw; kx++, to += phase)
     for (uint64_t ox = 0; ox < g->out_w; ox++) {
       uint64_t x = ox * g->sw + kx * g->dw - g->pad_left; /* wraps before the row */
       to[ox] = x < g->in_w ? from[x] : 0;
@@ -68,24 +65,102 @@ static void copy_taps(const band *b, float *to, const float *from) {
 /* Where input row y lies in the plane: its place in the ring. */
 FIL_INLINE uint64_t place_of(const band *b, uint64_t y) { return y < b->ring ? y : y % b->ring; }
 
-static void fill_row(const band *b, float *to, uint64_t y) {
+/* Input rows [y, y + rows), which exist, between the zeros that scratch starts with. */
+static void copy_rows(const band *b, float *to, uint64_t y, uint64_t rows) {
   const fil_conv *g = b->g;
-  if (y >= g->in_h) {
-    zero(to, b->l.row);
-    return;
-  }
-  const float *from = b->x + place_of(b, y) * g->in_w;
+  const float *x = b->x;
+  uint64_t row = b->l.row, phase = b->l.phase, in_w = g->in_w, stride = g->sw, ring = b->ring;
   uint64_t pad = g->pad_left < b->l.columns ? g->pad_left : b->l.columns;
-  uint64_t n = b->l.columns - pad < g->in_w ? b->l.columns - pad : g->in_w;
-  if (g->sw == 1) copy_row(b, to, from, pad, n);
-  else if (g->sw == 2) copy_row2(b, to, from, pad, n);
-  else copy_taps(b, to, from);
+  uint64_t n = b->l.columns - pad < in_w ? b->l.columns - pad : in_w;
+  uint64_t even = pad % 2 * phase + pad / 2, odd = (pad + 1) % 2 * phase + (pad + 1) / 2;
+  for (uint64_t at = place_of(b, y); rows; rows--, to += row, at = at + 1 < ring ? at + 1 : 0) {
+    const float *from = x + at * in_w;
+    if (stride == 1) copy(to + pad, from, n);
+    else if (stride == 2) split(to + even, to + odd, from, n);
+    else copy_taps(g, to, from, phase);
+  }
 }
 
 static void fill_band(const band *b, uint32_t oy, uint32_t outs) {
-  uint64_t rows = fil_dw_rows(b->g, outs);
-  uint64_t y = (uint64_t)oy * b->g->sh - b->g->pad_top; /* wraps above the input */
-  for (uint64_t i = 0; i < rows; i++) fill_row(b, b->rows + i * b->l.row, y + i);
+  const fil_conv *g = b->g;
+  int64_t rows = (int64_t)fil_dw_rows(g, outs), top = (int64_t)oy * g->sh - g->pad_top;
+  int64_t from = top < 0 ? -top : 0, to = (int64_t)g->in_h - top;
+  if (to > rows) to = rows;
+  if (to < from) from = to = rows; /* all of it in the padding */
+  zero(b->rows, (uint64_t)from * b->l.row);
+  copy_rows(b, b->rows + (uint64_t)from * b->l.row, (uint64_t)(top + from), (uint64_t)(to - from));
+  zero(b->rows + (uint64_t)to * b->l.row, (uint64_t)(rows - to) * b->l.row);
+}
+
+/* Where R output rows go: copied out of the band, which a store might change for all that the
+ * compiler knows. */
+typedef struct sink {
+  float *out;
+  const float *limit; /* the plane's end */
+  const float *whole; /* before it, a vector of each of the rows fits into the plane */
+  size_t next;
+  v_bounds bounds;
+  vf bias;
+} sink;
+
+FIL_INLINE sink sink_of(const band *b, uint32_t oy, const uint32_t R) {
+  sink s = {.next = b->g->out_w, .bounds = b->bounds, .bias = v_set1(b->bias)};
+  s.out = b->out + (oy - b->first) * s.next;
+  s.limit = b->out_limit;
+  size_t room = (size_t)(s.limit - s.out), all = (R - 1) * s.next + VL;
+  s.whole = s.out + (room < all ? 0 : room - all + 1);
+  return s;
+}
+
+/* Out of the loop: its addresses would take the registers of those that count. */
+__attribute__((noinline)) static void store_ends(float *out, const float *limit, size_t next,
+                                                 const vf *sum, uint32_t rows) {
+  size_t room = (size_t)(limit - out);
+  for (uint32_t r = 0; r < rows && room > r * next; r++) {
+    size_t n = room - r * next;
+    v_store_n(out + r * next, sum[r], n < VL ? (uint32_t)n : VL);
+  }
+}
+
+FIL_INLINE void store(const sink *s, size_t ox, const vf *sum, const uint32_t R) {
+  float *out = s->out + ox;
+  vf y[FIL_DW_ROWS];
+  FIL_UNROLL(r, R) y[r] = v_clamp(sum[r], s->bounds);
+  if (out < s->whole) {
+    FIL_UNROLL(r, R) v_store(out + r * s->next, y[r]);
+    return;
+  }
+  vf held[FIL_DW_ROWS]; /* in memory, so that y need not be */
+  FIL_UNROLL(r, R) held[r] = y[r];
+  store_ends(out, s->limit, s->next, held, R);
+}
+
+/* R output rows from oy, whose first input row is `rows`, K x K taps, stride S, no dilation: every
+ * input vector is loaded once for all the rows that it feeds. Vectors go from right to left, as
+ * the last of a row overhangs into the next. */
+FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const uint32_t K,
+                       const uint32_t S, const uint32_t R) {
+  vf w[25];
+  FIL_UNROLL(k, K * K) w[k] = v_set1(b->w[k]);
+  sink to = sink_of(b, oy, R);
+  size_t next = b->l.row, phase = b->l.phase;
+  for (size_t ox = (to.next - 1) / VL * VL;; ox -= VL) {
+    const float *row = rows + ox;
+    vf sum[FIL_DW_ROWS];
+    FIL_UNROLL(r, R) sum[r] = to.bias;
+    FIL_UNROLL(y, (R - 1) * S + K) {
+      FIL_UNROLL(k, K) {
+        vf x = v_load(S == 1 ? row + k : row + k % 2 * phase + k / 2);
+        FIL_UNROLL(r, R) {
+          size_t ky = y - r * S; /* wraps above the kernel */
+          if (ky < K) sum[r] = v_fma(x, w[ky * K + k], sum[r]);
+        }
+      }
+      row += next;
+    }
+    store(&to, ox, sum, R);
+    if (!ox) return;
+  }
 }
 
 /* Where in a scratch row the vector of tap column kx for output column 0 starts. */
@@ -95,46 +170,14 @@ FIL_INLINE size_t tap_column(const band *b, uint32_t kx) {
   return b->g->sw == 2 ? column % 2 * b->l.phase + column / 2 : kx * b->l.phase;
 }
 
-FIL_INLINE void store(const band *b, float *to, vf sum) {
-  sum = v_clamp(sum, b->bounds);
-  if (to + VL <= b->out_limit) v_store(to, sum);
-  else v_store_n(to, sum, (uint32_t)(b->out_limit - to));
-}
-
-/* R output rows from oy, whose first input row is `rows`, K x K taps, vertical stride S, no
- * vertical dilation: every input vector is loaded once for all the rows that it feeds. Vectors go
- * from right to left, as the last of a row overhangs into the next. */
-FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const uint32_t K,
-                       const uint32_t S, const uint32_t R) {
-  vf w[25];
-  size_t column[5];
-  FIL_UNROLL(k, K * K) w[k] = v_set1(b->w[k]);
-  FIL_UNROLL(k, K) column[k] = tap_column(b, k);
-  uint32_t out_w = b->g->out_w;
-  for (uint32_t ox = (out_w - 1) / VL * VL;; ox -= VL) {
-    vf sum[FIL_DW_ROWS];
-    FIL_UNROLL(r, R) sum[r] = v_set1(b->bias);
-    FIL_UNROLL(y, (R - 1) * S + K)
-      FIL_UNROLL(k, K) {
-        vf x = v_load(rows + (size_t)y * b->l.row + column[k] + ox);
-        FIL_UNROLL(r, R) {
-          size_t ky = y - r * S; /* wraps above the kernel */
-          if (ky < K) sum[r] = v_fma(x, w[ky * K + k], sum[r]);
-        }
-      }
-    float *out = b->out + (size_t)(oy - b->first) * out_w + ox;
-    FIL_UNROLL(r, R) store(b, out + (size_t)r * out_w, sum[r]);
-    if (!ox) return;
-  }
-}
-
 /* The same for any kernel, R rows at a time. */
 FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_t R) {
   const fil_conv *g = b->g;
+  sink to = sink_of(b, oy, R);
   size_t next = g->sh * b->l.row;
-  for (uint32_t ox = (g->out_w - 1) / VL * VL;; ox -= VL) {
+  for (size_t ox = (to.next - 1) / VL * VL;; ox -= VL) {
     vf sum[FIL_DW_ROWS];
-    FIL_UNROLL(r, R) sum[r] = v_set1(b->bias);
+    FIL_UNROLL(r, R) sum[r] = to.bias;
     const float *w = b->w;
     for (uint32_t ky = 0; ky < g->kh; ky++)
       for (uint32_t kx = 0; kx < g->kw; kx++) {
@@ -142,8 +185,7 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
         vf weight = v_set1(*w++);
         FIL_UNROLL(r, R) sum[r] = v_fma(v_load(x + (size_t)r * next), weight, sum[r]);
       }
-    float *out = b->out + (size_t)(oy - b->first) * g->out_w + ox;
-    FIL_UNROLL(r, R) store(b, out + (size_t)r * g->out_w, sum[r]);
+    store(&to, ox, sum, R);
     if (!ox) return;
   }
 }
@@ -174,8 +216,12 @@ static const rows_fn squares[6][3][FIL_DW_ROWS + 1] = {
 };
 static const rows_fn anies[FIL_DW_ROWS + 1] = {0, any_1, any_2, any_3, any_4};
 
+static int is_square(const fil_conv *g) {
+  return g->kh == g->kw && g->sh == g->sw && g->dh == 1 && g->dw == 1;
+}
+
 static const rows_fn *rows_of(const fil_conv *g) {
-  if (g->kh != g->kw || g->kh > 5 || g->sh > 2 || g->dh != 1) return anies;
+  if (!is_square(g) || g->kh > 5 || g->sh > 2) return anies;
   return squares[g->kh][g->sh][1] ? squares[g->kh][g->sh] : anies;
 }
 
@@ -207,7 +253,6 @@ static size_t padded(size_t n) { return (n + VL - 1) / VL * VL; }
 static void enter_plane(const fil_dwconv_args *a, band *b, uint32_t r) {
   const fil_conv *g = a->g;
   b->x = a->x + (size_t)r * a->x_pitch;
-  b->x_limit = b->x + padded((size_t)a->ring * g->in_w);
   b->out = a->out + (size_t)r * a->out_pitch;
   b->out_limit = b->out + padded((size_t)a->rows * g->out_w);
   b->w = taps_of(&a->w, r);
@@ -217,6 +262,7 @@ static void enter_plane(const fil_dwconv_args *a, band *b, uint32_t r) {
 /* By way of scratch. */
 static void run_copied(const fil_dwconv_args *a, band *b) {
   const rows_fn *rows = rows_of(a->g);
+  zero(b->rows, fil_dw_rows(a->g, a->rows < b->l.band ? a->rows : b->l.band) * b->l.row);
   for (uint32_t r = 0; r < a->w.rows; r++) {
     enter_plane(a, b, r);
     for (uint32_t done = 0, outs; done < a->rows; done += outs) {

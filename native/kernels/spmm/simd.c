@@ -5,16 +5,19 @@
  * vector of x and R weights are live; 4 to 8 sums are needed to hide the latency of a
  * multiply-add. */
 /* clang-format off */
-#define TILES_16                                                                                   \
-  X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                                  \
-  X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6)                                                  \
+#define TILES_15                                                                                   \
+  X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7)                                          \
+  X(2, 1) X(2, 2) X(2, 3) X(2, 4)                                                                  \
   X(4, 1) X(4, 2) X(4, 3)
-#define TILES_32 X(2, 7) X(2, 8) X(4, 4) X(4, 5) X(4, 6) X(8, 1) X(8, 2) X(8, 3)
+#define TILES_16 TILES_15 X(1, 8) X(2, 5) X(2, 6)
+#define TILES_32 TILES_16 X(2, 7) X(2, 8) X(4, 4) X(4, 5) X(4, 6) X(8, 1) X(8, 2) X(8, 3)
 /* clang-format on */
 #if FIL_REGISTERS >= 32
-#define TILES TILES_16 TILES_32
-#else
+#define TILES TILES_32
+#elif FIL_REGISTERS >= 16
 #define TILES TILES_16
+#else
+#define TILES TILES_15
 #endif
 enum { MAX_R = FIL_REGISTERS >= 32 ? 8 : 4, MAX_V = 8 };
 
@@ -25,28 +28,30 @@ typedef struct tile {
   float *out;                 /* and at the tile's first row */
   const float *values, *bias; /* from that row */
   const uint8_t *index;
-  size_t index_step; /* bytes from block to block: 0 for dense */
-  size_t start;      /* what the first step adds to: 0; for dense one column before */
+  uint8_t coding;
   size_t x_pitch, out_pitch, block_rows;
   uint32_t blocks, rows; /* rows: those that exist, at most R */
 } tile;
 
-static const uint8_t next_column = 1;
-
-/* Dense is D8 that reads the same step, one column on, again and again. */
+/* x goes by bytes, so that a step costs one multiply-add of addresses. */
 FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const uint32_t R, const uint32_t V,
                            const fil_coding coding) {
-  const float *w = t->values, *x = t->x;
+  const float *w = t->values;
   const uint8_t *index = t->index;
-  size_t pitch = t->x_pitch, O = t->block_rows, step = t->index_step;
-  size_t at = t->start;
+  size_t pitch = t->x_pitch * sizeof(float), O = t->block_rows, step = coding;
+  uintptr_t x = (uintptr_t)t->x;
+  if (coding == FIL_CODING_NONE) x -= pitch;
   for (uint32_t n = t->blocks; n; n--, w += O, index += step) {
-    if (coding == FIL_CODING_U16) at = *(const uint16_t *)(const void *)index * pitch;
-    else at += *index * pitch;
+    if (coding == FIL_CODING_NONE) x += pitch;
+    if (coding == FIL_CODING_D8) x += *index * pitch;
+    if (coding == FIL_CODING_U16)
+      x = (uintptr_t)t->x + *(const uint16_t *)(const void *)index * pitch;
+    const float *at = (const float *)x;
+    v_weights weights = v_load_weights(w, R);
     vf v[MAX_V];
-    FIL_UNROLL(j, V) v[j] = v_load(x + at + j * VL);
+    FIL_UNROLL(j, V) v[j] = v_load(at + j * VL);
     FIL_UNROLL(r, R) {
-      vf weight = v_set1(w[r]);
+      vf weight = v_weight(weights, r);
       FIL_UNROLL(j, V) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
     }
   }
@@ -69,8 +74,9 @@ FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V,
 
 #define X(R, V)                                                                                    \
   static void tile_##R##x##V(const tile *t) {                                                      \
-    if (t->index_step == 2) run_tile(t, R, V, FIL_CODING_U16);                                     \
-    else run_tile(t, R, V, FIL_CODING_D8);                                                         \
+    if (t->coding == FIL_CODING_D8) run_tile(t, R, V, FIL_CODING_D8);                              \
+    else if (t->coding == FIL_CODING_NONE) run_tile(t, R, V, FIL_CODING_NONE);                     \
+    else run_tile(t, R, V, FIL_CODING_U16);                                                        \
   }
 TILES
 #undef X
@@ -97,9 +103,7 @@ static void run_groups(const fil_spmm_args *a, uint32_t position, uint32_t R, ui
   int dense = w->coding == FIL_CODING_NONE;
   tile t = {.bounds = finish_bounds(&a->e), .x = a->x + position, .block_rows = w->block_rows};
   t.x_pitch = a->x_pitch, t.out_pitch = a->out_pitch;
-  t.index = dense ? &next_column : w->index;
-  t.index_step = w->coding; /* NONE 0, D8 1, U16 2 */
-  t.start = dense ? -t.x_pitch : 0;
+  t.index = w->index, t.coding = w->coding;
   const float *values = w->values;
   for (uint32_t g = 0, row = 0; g < w->groups; g++) {
     t.blocks = dense ? w->cols : w->count[g];
@@ -112,7 +116,7 @@ static void run_groups(const fil_spmm_args *a, uint32_t position, uint32_t R, ui
       if (t.bounds.late) finish_late(a, &t, row, V * VL);
     }
     values += (size_t)t.blocks * w->block_rows;
-    t.index += t.blocks * t.index_step;
+    t.index += t.blocks * (size_t)t.coding; /* the bytes of an index: NONE 0, D8 1, U16 2 */
   }
 }
 

@@ -1,0 +1,305 @@
+"""Cost tables of targets that cannot be timed here, from llvm-mca and counted instructions:
+
+    make tables     python -m tests.kernels.tables [NAME ...]
+
+A layer is its stored blocks at the cycles of their inner loops, and what is done once per group and
+tile, at as many cycles per instruction as the tile's code outside its loops takes (arm64) or its
+loop takes (WebAssembly). Products with a vector, im2col and depthwise convolutions are their
+instructions at the cycles per instruction of their loops. All data come from the L1 cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from filigree.converter import packfile
+from filigree.converter.lowering import plan
+from filigree.converter.sparsity import cases
+from filigree.converter.sparsity.cases import Case
+from filigree.converter.sparsity.cost import DENSE, SPARSE, TABLES, CostTable, Grid
+from filigree.native import enums as c
+from filigree.packaging import count
+from tests.kernels import mca
+
+COLS = (16.0, 64.0, 256.0, 1024.0)
+POSITIONS = (16.0, 64.0, 256.0, 1024.0)
+DENSITIES = (0.03, 0.1, 0.3, 1.0)
+LANES = 4
+GROUPS, BLOCKS = 8, 16  # of the layers whose tiles are looked at
+ROWS = 128  # of the products with a vector
+DENSE_ROWS = 8
+
+
+class Machine(Protocol):
+    """What a table is made from; ``instructions`` of a case's operation, not of a whole run."""
+
+    name: str
+    isa: str
+    cpu: str
+    ghz: float
+    how: str
+
+    def instructions(self, case: Case) -> float: ...
+    def loop(self, tile: str, coding: str) -> tuple[float, float]: ...
+    def cpi(self, function: str) -> float: ...
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A core of LLVM's, and instructions under QEMU."""
+
+    name: str
+    cpu: str
+    ghz: float
+    isa: str = "neon"
+    how: str = "instructions under QEMU"
+
+    def instructions(self, case: Case) -> float:
+        """One operation, the second of fill, operation, copy."""
+        return float(_counted(_packed(case, 1))[1])
+
+    def loop(self, tile: str, coding: str) -> tuple[float, float]:
+        """Cycles and instructions of a block."""
+        body = _loop("arm64", tile, coding).body
+        return mca.cycles(body, mca.TRIPLE["arm64"], self.cpu), float(len(body))
+
+    def cpi(self, function: str) -> float:
+        """Cycles per instruction of a function outside its loops, or of the loops of one that is
+        mostly loops."""
+        found = mca.functions("arm64")[function]
+        body = found.rest() if function.startswith("tile_") else _hottest(function)
+        return mca.cycles(body, mca.TRIPLE["arm64"], self.cpu) / len(body)
+
+
+@dataclass(frozen=True)
+class Wasm:
+    """wasmtime's code on one of LLVM's cores, and WebAssembly instructions as it meters them."""
+
+    name: str = "wasm"
+    cpu: str = "znver4"
+    ghz: float = 3.5
+    isa: str = "wasm"
+    how: str = "wasmtime's code and fuel"
+
+    def instructions(self, case: Case) -> float:
+        once, thrice = (_fuel(_packed(case, n)) for n in (1, 3))
+        return (thrice - once) / 2
+
+    def loop(self, tile: str, coding: str) -> tuple[float, float]:
+        rows, vectors = (int(n) for n in tile.removeprefix("tile_").split("x"))
+        name = DENSE if coding == "none" else f"{rows}x1"
+        few, many = (_tile_case(name, rows, vectors, n) for n in (BLOCKS, 4 * BLOCKS))
+        slope = (self.instructions(many) - self.instructions(few)) / _passes(many, few)
+        return mca.cycles(_loop("wasm", tile, coding).body, "x86_64", self.cpu), slope
+
+    def cpi(self, function: str) -> float:
+        took, instructions = self.loop("tile_4x3", "d8")
+        return took / instructions
+
+
+MACHINES: tuple[Machine, ...] = (
+    Arm("arm64-n1", "neoverse-n1", 2.6),
+    Arm("arm64-a55", "cortex-a55", 1.8),
+    Wasm(),
+)
+
+
+def table(machine: Machine) -> CostTable:
+    """The cost table of a machine. Raises ToolMissing."""
+    names = {DENSE: DENSE_ROWS, **SPARSE}
+    cycle = 1 / machine.ghz
+    empty = cases.product(c.FIL_OP_SPMV, 16, 1, positions=1, pattern=DENSE, density=1)
+    spmv = machine.cpi(f"fil_spmv_{machine.isa}")
+    return CostTable(
+        name=machine.name,
+        isa=machine.isa,
+        provenance=(
+            f"{machine.how}, cycles by llvm-mca on {machine.cpu} at {machine.ghz} GHz, all data in "
+            "the L1 cache; not measured (tests/kernels/tables.py)"
+        ),
+        lanes=LANES,
+        panel={name: _panel(machine, name, rows) for name, rows in names.items()},
+        vector={name: _vector(machine, name, spmv) for name in names},
+        im2col_ns=_rounded(_im2col(machine) * cycle),
+        depthwise_ns=_rounded(_depthwise(machine) * cycle),
+        overhead_ns=_rounded(machine.instructions(empty) * spmv * cycle),
+    )
+
+
+def _panel(machine: Machine, name: str, rows: int) -> Grid:
+    """Per stored block and vector: the blocks of a group, and the group's share of each tile."""
+    densities = (1.0,) if name == DENSE else DENSITIES
+    tall = min(rows, _tallest(machine))
+    values = []
+    for cols in COLS:
+        for positions in POSITIONS:
+            vectors = int(positions) // LANES
+            tiles = [_tile(machine, name, tall, v) for v in _split(machine, tall, vectors)]
+            for density in densities:
+                spent = sum(block + group / (cols * density) for block, group in tiles)
+                spent *= rows / tall  # a group of more rows than a tile has in several passes
+                values.append(_rounded(spent / vectors / machine.ghz))
+    return Grid((COLS, POSITIONS, densities), tuple(values))
+
+
+@cache
+def _tile(machine: Machine, name: str, rows: int, vectors: int) -> tuple[float, float]:
+    """Cycles of a block in a register tile, and of a group with no block."""
+    tile = f"tile_{rows}x{vectors}"
+    took, instructions = machine.loop(tile, "none" if name == DENSE else "d8")
+    case = _tile_case(name, rows, vectors, BLOCKS)
+    groups = _blocks(case) / BLOCKS * max(1, _rows_of(name) // rows)
+    rest = machine.instructions(case) / groups - BLOCKS * instructions
+    return took, rest * machine.cpi(tile)
+
+
+def _tile_case(name: str, rows: int, vectors: int, blocks: int) -> Case:
+    """A pointwise layer of one tile of positions, whose groups store every block."""
+    total = max(rows, _rows_of(name)) * GROUPS
+    return cases.product(
+        c.FIL_OP_SPMM, total, blocks, positions=vectors * LANES, pattern=name, density=1
+    )
+
+
+def _rows_of(name: str) -> int:
+    return DENSE_ROWS if name == DENSE else SPARSE[name]
+
+
+def _blocks(case: Case) -> int:
+    assert case.weights.packing is not None  # cases.product packs
+    return case.weights.packing.blocks
+
+
+def _passes(many: Case, few: Case) -> int:
+    """How much more often the loop of a tile runs in one case than in the other: a dense block of
+    eight rows takes two passes where tiles have four."""
+    passes = 1 if many.weights.packing is None else many.weights.packing.block_rows
+    rows = min(passes, 4)
+    return (_blocks(many) - _blocks(few)) * (passes // rows)
+
+
+def _split(machine: Machine, rows: int, vectors: int) -> list[int]:
+    """The widths of the tiles that spmm makes of so many vectors."""
+    most = _widest(machine, rows)
+    tiles, widths = -(-vectors // most), []
+    for left in range(tiles, 0, -1):
+        widths.append(-(-vectors // left))
+        vectors -= widths[-1]
+    return widths
+
+
+def _shapes(machine: Machine) -> set[tuple[int, int]]:
+    on = "wasm" if machine.isa == "wasm" else "arm64"
+    names = (name.removeprefix("tile_") for name in mca.functions(on) if name.startswith("tile_"))
+    pairs = (name.split("x") for name in names)
+    return {(int(rows), int(vectors)) for rows, vectors in pairs}
+
+
+def _widest(machine: Machine, rows: int) -> int:
+    return max(v for r, v in _shapes(machine) if r == rows)
+
+
+def _tallest(machine: Machine) -> int:
+    return max(r for r, _ in _shapes(machine))
+
+
+def _vector(machine: Machine, name: str, cpi: float) -> Grid:
+    """Per stored block, with one position."""
+    densities = (1.0,) if name == DENSE else DENSITIES
+    values = []
+    for cols in COLS:
+        for density in densities:
+            rows = max(ROWS, int(cols))
+            case = cases.product(
+                c.FIL_OP_SPMV, rows, int(cols), positions=1, pattern=name, density=density
+            )
+            spent = machine.instructions(case) * cpi / _blocks(case)
+            values.append(_rounded(spent / machine.ghz))
+    return Grid((COLS, densities), tuple(values))
+
+
+def _im2col(machine: Machine) -> float:
+    """Cycles per column and vector of an image row: what a 3x3 convolution does more than the same
+    convolution over one channel, less the product."""
+    side, rows = 28, DENSE_ROWS
+    few, many = (_window(channels, side, rows) for channels in (8, 32))
+    more = machine.instructions(many) - machine.instructions(few)
+    columns = 9 * (32 - 8)
+    tiles = -(-side * side // c.FIL_TILE)
+    tall = min(rows, _tallest(machine))
+    widths = _split(machine, tall, c.FIL_TILE // LANES)
+    loops = sum(machine.loop(f"tile_{tall}x{v}", "none")[1] for v in widths)
+    product = loops * tiles * columns * rows / tall
+    row_vectors = side * -(-side // LANES)
+    return (more - product) * machine.cpi(f"fil_conv_{machine.isa}") / (columns * row_vectors)
+
+
+def _window(channels: int, side: int, rows: int) -> Case:
+    matrix = cases.random_matrix(rows, channels * 9, 1.0)
+    params = cases.plane_params(channels, side, k=3)
+    return Case(c.FIL_OP_CONV, params, cases.packed(matrix, c.FIL_OP_CONV, DENSE))
+
+
+def _depthwise(machine: Machine) -> float:
+    """Cycles per kernel tap and vector of an image row."""
+    side, channels = 28, 64
+    weights = cases.packed(cases.random_matrix(channels, 9, 1.0), c.FIL_OP_DWCONV, DENSE)
+    case = Case(c.FIL_OP_DWCONV, cases.plane_params(channels, side, k=3), weights)
+    work = channels * 9 * side * -(-side // LANES)
+    return machine.instructions(case) * machine.cpi("square_3_1_4") / work
+
+
+def _packed(case: Case, repeats: int) -> bytes:
+    return packfile.encode(plan.plan(cases.program(case, repeats)))
+
+
+@cache
+def _counted(fil: bytes) -> tuple[int, ...]:
+    return tuple(count.count_ops(fil, []))
+
+
+@cache
+def _fuel(fil: bytes) -> int:
+    return count.fuel(fil, [], isa="wasm")
+
+
+def _loop(on: str, function: str, coding: str) -> mca.Loop:
+    return next(x for x in mca.hot(on) if (x.function, x.coding) == (function, coding))
+
+
+def _hottest(function: str) -> tuple[str, ...]:
+    """The shortest of the loops that multiply most; the whole function if none does."""
+    found = [x for x in mca.loops("arm64") if x.function == function]
+    if not found:
+        return mca.functions("arm64")[function].body
+    return min(found, key=lambda x: (-x.multiplies, len(x.body))).body
+
+
+def _rounded(x: float) -> float:
+    return float(f"{x:.4g}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a table; all by default")
+    given = parser.parse_args()
+    why = mca.missing() or count.available()
+    if why:
+        sys.exit(why)
+    for machine in MACHINES:
+        if given.names and machine.name not in given.names:
+            continue
+        made = table(machine)
+        path = TABLES / f"{machine.name}.json"
+        text = json.dumps(made.to_json(), indent=2, sort_keys=True) + "\n"
+        packfile.write(path, text.encode())
+        print(f"wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Instructions of one inference on arm64, sparse and dense, by kind of layer, as a Markdown table:
+
+    make counts
+
+The networks of ``make bench``, with 4x1 blocks zeroed in pointwise layers; counted under QEMU, so
+that they repeat exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from filigree.cli.tasks.counting import Counted, by_kind, count_layers, whole
+from filigree.converter import ConvertOptions, convert
+from filigree.packaging import count
+from tests.conftest import DATA
+from tests.models.sparsify import sparsify
+from tests.models.speed import NETWORKS, SPARSITIES
+
+KINDS = ("spmm", "dwconv", "conv", "spmv")
+
+
+def layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
+    """Every layer of the network at ``source`` with that share of its blocks zero, and of its dense
+    twin."""
+    pruned = folder / "pruned.onnx"
+    sparsify(source, pruned, sparsity)
+    ours, dense = (
+        convert(pruned, options=ConvertOptions(target="arm64", pattern=pattern)).data
+        for pattern in ("auto", "dense")
+    )
+    return count_layers(ours, dense)
+
+
+def row(name: str, source: Path, sparsity: float, *, folder: Path) -> str:
+    layers = layers_of(source, sparsity, folder)
+    kinds = {kind.name: kind for kind in by_kind(layers)}
+    cells = [_cell(whole(layers)), *(_cell(kinds.get(kind)) for kind in KINDS)]
+    return f"| {name} | {sparsity:.0%} | {' | '.join(cells)} |"
+
+
+def _cell(counted: Counted | None) -> str:
+    """``69.0 / 208.2 M = 0.332``."""
+    if counted is None or counted.dense is None or counted.ratio is None:
+        return "-"
+    ours, dense = counted.instructions / 1e6, counted.dense / 1e6
+    return f"{ours:.1f} / {dense:.1f} M = {counted.ratio:.3f}"
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    why = count.available()
+    if why or not (DATA / "models").is_dir():
+        sys.exit(why or f"no real models at {DATA.name}: set FILIGREE_DATA")
+    print(f"| network | zeros | all | {' | '.join(KINDS)} |")
+    print("|---" * (3 + len(KINDS)) + "|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in NETWORKS.items():
+            for sparsity in SPARSITIES:
+                source = DATA / "models" / file
+                print(row(name, source, sparsity, folder=Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
