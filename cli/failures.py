@@ -23,6 +23,11 @@ def known(error: Exception) -> FiligreeError | None:
             [str(error).removeprefix(f"{error.source}: ")],
             hint="filigree convert makes it again",
         )
+    built = getattr(sys.modules.get("filigree.packaging.errors"), "PackagingError", None)
+    if built is not None and isinstance(error, built):
+        same = FiligreeError(error.headline, error.lines, error.hint)
+        same.exit_code = error.exit_code
+        return same
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(f"{error.filename}: {(error.strerror or 'cannot be used').lower()}")
     return None
