@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures quality blocks bench wheel clean system
+.PHONY: demo test lint format figures quality blocks bench bench-web wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -30,6 +30,11 @@ blocks: $(VENV)/.test  ## stored blocks before and after rearrangement, real net
 
 bench: $(VENV)/.test  ## the README's speed table
 	$(BIN)/python -m tests.models.speed
+
+bench-web: $(VENV)/.test system  ## the README's WebAssembly table, in node and Chromium
+	$(BIN)/python -m pip install --quiet --editable ".[peers]"
+	scripts/npm-packages $(BIN)
+	$(BIN)/python -m tests.models.web
 
 wheel: $(VENV)/.test
 	$(BIN)/python -m build --wheel --outdir build/dist .

@@ -68,8 +68,8 @@ class Job:
 @dataclass(frozen=True)
 class Turns:
     """Seconds per inference of each sample, and outputs (flat), by candidate. ``engine`` is what
-    ran them with its version, ``clock`` the smallest step of its clock in seconds, ``relaxed`` whether
-    it has relaxed SIMD (peers choose by that)."""
+    ran them with its version, ``clock`` the smallest step of its clock in seconds, ``relaxed``
+    whether it has relaxed SIMD (peers choose by that)."""
 
     engine: str
     clock: float
@@ -217,7 +217,9 @@ def _turns(found: dict[str, Any]) -> Turns:
         relaxed=found["relaxed"],
         samples={one["name"]: [ms * 1e-3 for ms in one["ms"]] for one in results},
         outputs={
-            one["name"]: [np.frombuffer(base64.b64decode(data), np.float32) for data in one["outputs"]]
+            one["name"]: [
+                np.frombuffer(base64.b64decode(data), np.float32) for data in one["outputs"]
+            ]
             for one in results
         },
     )

@@ -82,9 +82,7 @@ def measure(
     return Bench(
         timings=[summary(name, samples) for name, samples in found.samples.items()],
         sizes={one.name: sum(map(len, one.files.values())) for one in entries},
-        differences={
-            name: relative(outputs, expected) for name, outputs in found.outputs.items()
-        },
+        differences={name: relative(outputs, expected) for name, outputs in found.outputs.items()},
         core=core,
         isa=f"{ours[0].isa} in {found.engine}{'' if found.relaxed else ', relaxed SIMD off'}",
     )

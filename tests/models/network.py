@@ -1,8 +1,8 @@
 """MobileNet-like networks as a list of layers, for the writers of peers' formats.
 
-Values are NHWC, what comes after the mean [1, C]; weights are laid out as ONNX has them. Convolution
-(plain or depthwise), residual sum, global mean, fully connected and softmax, with ReLU or ReLU6
-behind any of them; everything else is refused.
+Values are NHWC, what comes after the mean [1, C]; weights are laid out as ONNX has them. There are
+convolution (plain or depthwise), residual sum, global mean, fully connected and softmax, with ReLU
+or ReLU6 behind any of them; everything else is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from filigree.converter import passes
 from filigree.converter.frontends import onnx as frontend
+from filigree.converter.sparsity import axes
 from tests.models.sparsify import fold
 
 F32 = NDArray[np.float32]
@@ -80,14 +81,29 @@ def symmetric(source: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
+def shuffle(source: Path, target: Path, *, seed: int = 0) -> None:
+    """Write ``source`` with every free channel variable in a random order: the same function, zeros
+    in no blocks. XNNPACK takes kernels for blocks of rows where it finds blocks, and its
+    WebAssembly ones are scalar: twice the time."""
+    model = _simplified(source)
+    found = axes.find(model)
+    draw = np.random.default_rng(seed)
+    axes.permute(model, found, {v.name: draw.permutation(v.size) for v in found.free})
+    ir.save(model, target)
+
+
 def read(source: Path) -> Network:
-    """The network of an ONNX file. Raises ValueError with the operator that is none of the above."""
-    model = passes.run(frontend.load(source, external_data=False), portable=True)
+    """The network of an ONNX file. Raises ValueError for an operator that is none of the above."""
+    model = _simplified(source)
     reader = _Reader(model.graph)
     for node in model.graph:
         reader.add(node)
     value = model.graph.inputs[0]
     return Network(str(value.name), _nhwc(value), tuple(reader.layers))
+
+
+def _simplified(source: Path) -> ir.Model:
+    return passes.run(frontend.load(source, external_data=False), portable=True)
 
 
 class _Reader:

@@ -1,5 +1,5 @@
-"""Write a network as a TensorFlow.js graph model: model.json (the graph and what the weights are) and
-weights.bin beside it."""
+"""Write a network as a TensorFlow.js graph model: model.json (the graph, and what weights there are)
+and weights.bin beside it."""
 
 from __future__ import annotations
 

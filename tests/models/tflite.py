@@ -1,9 +1,9 @@
 """Write a network as .tflite, with TensorFlow Lite's own sparse tensors if asked.
 
 A sparse tensor holds the nonzeros of a 1x1 filter by rows (CSR); DENSIFY turns it into the filter.
-XNNPACK runs a sparse convolution on planes where a delegate sees such filters, more than two thirds
-of the weights are zero, and every layer between the 3x3 stride-2 stem and the mean can run on planes:
-no stride-2 layer padded SAME, so those get a PAD of their own.
+XNNPACK runs a sparse convolution on planes where there are such filters, more than two thirds of the
+weights are zero, and every layer between the 3x3 stride-2 stem and the mean can run on planes. Those
+of stride 2 cannot where they are padded SAME, so they get a PAD of their own.
 """
 
 from __future__ import annotations
