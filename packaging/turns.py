@@ -177,7 +177,7 @@ def _result(
         except queue.Empty:
             if ended or time.monotonic() - heard > TIMEOUT:
                 why = f"ended with {engine.returncode}" if ended else f"silent for {TIMEOUT} s"
-                raise TargetFailed(f"{Path(engine.args[0]).name} {why}", _tail(log)) from None
+                raise TargetFailed(f"the JavaScript engine {why}", _tail(log)) from None
             continue
         heard = time.monotonic()
         if what == "result":

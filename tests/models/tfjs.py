@@ -1,5 +1,5 @@
-"""Write a network as a TensorFlow.js graph model: model.json (the graph, and what weights there are)
-and weights.bin beside it."""
+"""Write a network as a TensorFlow.js graph model: model.json, which has the graph and the shapes of
+the weights, and weights.bin beside it."""
 
 from __future__ import annotations
 

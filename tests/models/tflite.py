@@ -1,9 +1,9 @@
 """Write a network as .tflite, with TensorFlow Lite's own sparse tensors if asked.
 
 A sparse tensor holds the nonzeros of a 1x1 filter by rows (CSR); DENSIFY turns it into the filter.
-XNNPACK runs a sparse convolution on planes where there are such filters, more than two thirds of the
-weights are zero, and every layer between the 3x3 stride-2 stem and the mean can run on planes. Those
-of stride 2 cannot where they are padded SAME, so they get a PAD of their own.
+XNNPACK runs sparse convolutions on planes where there are such filters, more than two thirds of
+their weights are zero, and every layer from the 3x3 stride-2 stem to the mean can run on planes:
+those of stride 2 cannot where they are padded SAME, so they get a PAD of their own.
 """
 
 from __future__ import annotations
