@@ -6,12 +6,13 @@ Each network of FILIGREE_DATA is pruned in 4x1 blocks (pointwise layers alone, c
 padded symmetrically where it has stride 2, as XNNPACK's sparse path wants. Every peer gets the same
 network and the same zeros; LiteRT.js' sparse file has its channels shuffled, which it runs twice as
 fast. All candidates take turns in one process or page. Medians. JSON, with spread and differences,
-and a chart per engine go to --out.
+and a chart per network and engine go to --out.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -78,17 +79,20 @@ def line(name: str, sparsity: float, engine: Engine, result: bench.Bench) -> str
     medians = {timing.name: timing.median for timing in result.timings}
     cells = [duration(medians[c]) if c in medians else "-" for c in COLUMNS]
     best = min(medians[c] for c in COLUMNS[1:] if c in medians)
-    zeros = f"{sparsity:.0%}" if sparsity else "dense"
     ratio = f"{best / medians['filigree']:.2f}x"
     gap = f"{max(result.differences.values()):.0e}"
-    return f"| {' | '.join((name, zeros, engine.title, *cells, ratio, gap))} |"
+    return f"| {' | '.join((name, zeros(sparsity), engine.title, *cells, ratio, gap))} |"
+
+
+def zeros(sparsity: float) -> str:
+    return f"{sparsity:.0%}" if sparsity else "dense"
 
 
 def chart(title: str, rows: list[dict[str, Any]]) -> str:
-    """The bars of one engine, one group per network and sparsity."""
+    """The bars of one network in one engine, by sparsity."""
     items = [
         Bar(
-            f"{row['network']} {row['zeros']:.0%} {found['name']}",
+            f"{zeros(row['zeros'])} {found['name']}",
             found["median"],
             f"{duration(found['median'])} ({found['ratio']:.2f}x)",
             "ours" if found["name"] == "filigree" else "peer",
@@ -131,9 +135,11 @@ def main() -> None:
                     rows.append({**facts, **bench.as_json(result)})
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "results.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
-    for key in given.engines:
-        drawn = chart(ENGINES[key].title, [row for row in rows if row["engine"] == key])
-        (given.out / f"{key}.svg").write_text(drawn, encoding="utf-8")
+    for key, name in itertools.product(given.engines, given.networks):
+        found = [row for row in rows if (row["engine"], row["network"]) == (key, name)]
+        drawn = chart(f"{name}, {ENGINES[key].title}", found)
+        file = f"{name.split(' ')[0].lower()}-{key}.svg"
+        (given.out / file).write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":
