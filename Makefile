@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quality blocks bench counts mca tables wheel clean system
+.PHONY: demo test lint format figures halves quality blocks bench bench-web counts mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -42,6 +42,11 @@ mca: $(VENV)/.test system  ## cycles of the inner loops on Cortex-A55 and Neover
 
 tables: $(VENV)/.test system  ## the cost tables of arm64 and wasm, out of the kernels as they are
 	$(BIN)/python -m tests.kernels.tables
+
+bench-web: $(VENV)/.test system  ## the README's WebAssembly table, in node and Chromium
+	$(BIN)/python -m pip install --quiet --editable ".[peers]"
+	scripts/npm-packages $(BIN)
+	$(BIN)/python -m tests.models.web
 
 wheel: $(VENV)/.test
 	$(BIN)/python -m build --wheel --outdir build/dist .

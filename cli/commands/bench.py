@@ -26,7 +26,15 @@ PEERS = ("onnxruntime", "openvino", "litert")
     "--vs",
     type=names,
     metavar="PEER[=MODEL],...",
-    help="Other runtimes: onnxruntime, openvino, litert; onnxruntime=model.onnx.",
+    help="Other runtimes: onnxruntime, openvino, litert; onnxruntime=model.onnx. In WebAssembly "
+    "onnxruntime-web, litert-js, litert-js-sparse, tfjs-wasm.",
+)
+@click.option(
+    "--on",
+    type=click.Choice(("host", "wasm", "node", "chromium")),
+    default="host",
+    show_default=True,
+    help="Where: this machine, or WebAssembly in node (wasm is the same) or headless Chromium.",
 )
 @click.option(
     "--against",
@@ -50,6 +58,7 @@ PEERS = ("onnxruntime", "openvino", "litert")
 def command(
     model: Path,
     vs: tuple[str, ...] | None,
+    on: str,
     against: Path | None,
     dense: bool,
     by_layer: bool,
@@ -66,8 +75,12 @@ def command(
     from filigree.cli.tasks.packed import open_packed
     from filigree.native.model import Model
 
-    peers = _peers(vs or (), against, dense=dense)
+    peers = _peers(vs or (), against, on=on, dense=dense, by_layer=by_layer)
     check_paths(reads=[model, against, *(p.model for p in peers)], writes=[report], force=force)
+    if on != "host":
+        result = _in_wasm(model, against if dense else None, on, peers, seconds=seconds, isa=isa)
+        _tell(result, model, report=report, by_layer=False, as_json=as_json)
+        return
     ours = bench.Ours(open_packed(model, isa=isa), model.stat().st_size)
     with console.progress() as progress:
         twin = None
@@ -78,6 +91,34 @@ def command(
         if by_layer or report:
             layers = bench.layer_times(ours.model, twin.model if twin else None)
             result = replace(result, layers=layers)
+    _tell(result, model, report=report, by_layer=by_layer, as_json=as_json)
+
+
+def _in_wasm(
+    model: Path,
+    source: Path | None,
+    on: str,
+    peers: list[Peer],
+    *,
+    seconds: float,
+    isa: str | None,
+) -> Bench:
+    from filigree.cli.tasks import web
+    from filigree.cli.tasks.conversion import twin_of
+
+    with console.progress() as progress:
+        twin = twin_of(source, model, progress=progress).data if source else None
+        return web.measure(
+            model, twin, on=on, peers=peers, seconds=seconds, isa=isa, progress=progress
+        )
+
+
+def _tell(
+    result: Bench, model: Path, *, report: Path | None, by_layer: bool, as_json: bool
+) -> None:
+    """Page, JSON or text."""
+    from filigree.cli.tasks import bench
+
     if report:
         write_page(report, model, result)
     if as_json:
@@ -88,20 +129,27 @@ def command(
         console.line(f"wrote {report}")
 
 
-def _peers(vs: tuple[str, ...], against: Path | None, *, dense: bool) -> list[Peer]:
+def _peers(
+    vs: tuple[str, ...], against: Path | None, *, on: str, dense: bool, by_layer: bool
+) -> list[Peer]:
     from filigree.cli.tasks.peers import Peer
     from filigree.converter.errors import UsageError
 
+    suffixes = dict.fromkeys(PEERS, ".onnx") if on == "host" else _in_web()
     problems, peers = [], []
+    if by_layer and on != "host":
+        problems.append("--layers times on the host alone")
     if dense and against is None:
         problems.append("--dense needs --against MODEL, the model that was converted")
     for item in vs:
         name, _, given = item.partition("=")
-        path = Path(given) if given else against
-        if name not in PEERS:
-            problems.append(f"--vs {name}: unknown peer; known: {', '.join(PEERS)}")
+        suffix = suffixes.get(name, "")
+        path = Path(given) if given else against if suffix == ".onnx" else None
+        if name not in suffixes:
+            problems.append(f"--vs {name}: unknown peer; known: {', '.join(suffixes)}")
         elif path is None:
-            problems.append(f"--vs {name} needs a model: --vs {name}=model.onnx or --against MODEL")
+            other = " or --against MODEL" if suffix == ".onnx" else ""
+            problems.append(f"--vs {name} needs a model: --vs {name}=model{suffix}{other}")
         else:
             peers.append(Peer(name, path))
     if len(problems) == 1:
@@ -109,6 +157,13 @@ def _peers(vs: tuple[str, ...], against: Path | None, *, dense: bool) -> list[Pe
     if problems:
         raise UsageError("the options do not go together", problems)
     return peers
+
+
+def _in_web() -> dict[str, str]:
+    """The peers of node and browsers, with the suffix of the models that they run."""
+    from filigree.cli.tasks import web
+
+    return {name: suffix for name, (_, suffix) in web.PEERS.items()}
 
 
 def show(result: Bench, *, by_layer: bool) -> None:

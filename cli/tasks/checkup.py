@@ -49,7 +49,9 @@ PACKAGES = (
 TOOLS = (
     (("qemu-aarch64", "qemu-aarch64-static"), "verify --on arm64, count", "qemu-user"),
     (("aarch64-linux-gnu-gcc",), "verify --on arm64 without ziglang", "gcc-aarch64-linux-gnu"),
-    (("node",), "verify --on wasm (node)", "nodejs"),
+    (("node",), "verify --on wasm, bench --on node", "nodejs"),
+    (("npm",), "bench --on node,chromium --vs ...", "npm"),
+    (("chromium", "chromium-browser", "google-chrome"), "bench --on chromium", "chromium"),
     (("clang-19", "clang"), "compiling for wasm without ziglang", "clang-19 lld-19"),
     (("wasm-ld-19", "wasm-ld"), "linking for wasm without ziglang", "lld-19"),
     (("gcc", "cc"), "building filigree from source", "gcc"),

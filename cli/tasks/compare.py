@@ -18,7 +18,7 @@ from filigree.cli.tasks.packed import (
     open_packed,
     random_inputs,
 )
-from filigree.converter.errors import BadFile, ToolMissing, UsageError
+from filigree.converter.errors import BadFile, UsageError
 
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
@@ -169,6 +169,7 @@ def compare_emulated(
 
 def _emulated(engine: str, isa: str, data: bytes, case: Case, *, wanted: bool) -> Row:
     from filigree.packaging import emulate
+    from filigree.packaging.errors import ToolMissing
 
     try:
         got = [emulate.run(engine, data, arrays, isa=isa) for arrays in case.inputs]

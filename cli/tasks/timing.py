@@ -68,7 +68,7 @@ def interleave(
             samples[i].append(_sample(candidates[i], repeats[i]))
         if progress:
             progress("timing", (turn + 1) / rounds)
-    return [_summary(c.name, s) for c, s in zip(candidates, samples, strict=True)]
+    return [summary(c.name, s) for c, s in zip(candidates, samples, strict=True)]
 
 
 def _repeats(candidate: Candidate) -> int:
@@ -84,6 +84,7 @@ def _sample(candidate: Candidate, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _summary(name: str, samples: list[float]) -> Timing:
+def summary(name: str, samples: list[float]) -> Timing:
+    """The figures of some samples, in seconds per inference."""
     low, median, high = np.percentile(samples, (25, 50, 75))
     return Timing(name, float(median), min(samples), float(high - low), len(samples))

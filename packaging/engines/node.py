@@ -12,15 +12,16 @@ from filigree.packaging.engines import Job, Result, files
 from filigree.packaging.errors import ToolMissing
 
 OLDEST = 16  # the first with SIMD
+FETCH = 18  # the first with fetch
 RELAXED = 21  # the first where relaxed SIMD needs no flag
 
 
-def missing() -> str | None:
+def missing(*, oldest: int = OLDEST) -> str | None:
     path = shutil.which("node")
     if path is None:
         return "node is not installed (apt-get install nodejs)"
-    if _major(path) < OLDEST:
-        return f"node {_major(path)} is too old, {OLDEST} is needed (apt-get install nodejs)"
+    if _major(path) < oldest:
+        return f"node {_major(path)} is too old, {oldest} is needed (apt-get install nodejs)"
     return None
 
 
@@ -30,12 +31,14 @@ def run(job: Job) -> Result:
     if why:
         raise ToolMissing(why)
     script = sources.native() / "runner" / "run_wasm.mjs"
-    return files.run(job, [*_command(job), str(script), str(job.runner)])
+    start = command(relaxed=job.target.has("wasm_relaxed"))
+    return files.run(job, [*start, str(script), str(job.runner)])
 
 
-def _command(job: Job) -> list[str]:
+def command(*, relaxed: bool) -> list[str]:
+    """The start of a command line, with relaxed SIMD switched on where it needs that."""
     path = shutil.which("node") or "node"
-    hidden = job.target.has("wasm_relaxed") and _major(path) < RELAXED
+    hidden = relaxed and _major(path) < RELAXED
     return [path, *(["--experimental-wasm-relaxed-simd"] if hidden else [])]
 
 

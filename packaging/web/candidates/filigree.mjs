@@ -1,0 +1,12 @@
+// Our own runtime: {file, module, isa}, the module built from native/runner/wasm.c.
+
+export async function open({ file, module, isa }, inputs, env) {
+  const { Instance } = await import(env.url("runner/instance.mjs"));
+  const compiled = await WebAssembly.compile(await env.bytes(module));
+  const instance = new Instance(compiled, await env.bytes(file), isa);
+  instance.load(inputs.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)));
+  return {
+    run: () => instance.run(),
+    outputs: () => instance.outputs().map(({ data }) => new Float32Array(data.slice().buffer)),
+  };
+}
