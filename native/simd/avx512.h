@@ -60,6 +60,8 @@ FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
 typedef __m256 hf;
 
 FIL_INLINE hf h_narrow(vf a) { return _mm512_castps512_ps256(a); }
+FIL_INLINE hf h_load(const float *p) { return _mm256_loadu_ps(p); }
+FIL_INLINE void h_store(float *p, hf a) { _mm256_storeu_ps(p, a); }
 FIL_INLINE hf h_load_m(const float *p, vm m) { return _mm256_maskz_loadu_ps((__mmask8)m, p); }
 FIL_INLINE void h_store_m(float *p, hf a, vm m) { _mm256_mask_storeu_ps(p, (__mmask8)m, a); }
 FIL_INLINE hf h_set1(float a) { return _mm256_set1_ps(a); }

@@ -7,6 +7,7 @@
  *   v_load_n v_store_n          the first n <= VL lanes; nothing else is touched, other lanes are 0
  *   v_load_f16                  VL halves, widened exactly (those that are not finite: any number)
  *   v_load2                     2 * VL floats: those at even places, those at odd places
+ *   FIL_HALF                    lanes of half a vector, hf, if the ISA has one: 0 or h_ as v_
  *   FIL_MASKED                  whether there is also: v_load_m v_store_m (the lanes of a vm; the
  *                               others are 0, and not touched), v_load2_m (of each half), v_first
  *   v_load_weights, v_weight    n in {1, 2, 4, 8} floats to multiply whole vectors by; the i-th of
@@ -49,6 +50,16 @@
 #include "simd/wasm.h"
 #else
 #error "no SIMD header for this FIL_ISA_TARGET"
+#endif
+#ifndef FIL_HALF
+#define FIL_HALF 0
+typedef vf hf;
+FIL_INLINE hf h_narrow(vf a) { return a; }
+FIL_INLINE hf h_load(const float *p) { return v_load(p); }
+FIL_INLINE void h_store(float *p, hf a) { v_store(p, a); }
+FIL_INLINE hf h_min(hf a, hf b) { return v_min(a, b); }
+FIL_INLINE hf h_max(hf a, hf b) { return v_max(a, b); }
+FIL_INLINE hf h_fma(hf a, hf b, hf c) { return v_fma(a, b, c); }
 #endif
 
 #ifndef FIL_WEIGHTS /* a load copies one float to all lanes, or a multiply-add does so itself */

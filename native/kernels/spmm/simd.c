@@ -33,9 +33,15 @@ typedef struct tile {
   uint32_t blocks, rows; /* rows: those that exist, at most R */
 } tile;
 
+/* The sums of a tile of V vectors; with a tail the last of them is half a vector. */
+typedef struct sums {
+  vf whole[MAX_R][MAX_V];
+  hf half[MAX_R];
+} sums;
+
 /* x goes by bytes, so that a step costs one multiply-add of addresses. */
-FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const uint32_t R, const uint32_t V,
-                           const fil_coding coding) {
+FIL_INLINE void sum_blocks(const tile *t, sums *sum, const uint32_t R, const uint32_t V,
+                           const int tail, const fil_coding coding) {
   const float *w = t->values;
   const uint8_t *index = t->index;
   size_t pitch = t->x_pitch * sizeof(float), O = t->block_rows, step = coding;
@@ -50,44 +56,70 @@ FIL_INLINE void sum_blocks(const tile *t, vf sum[MAX_R][MAX_V], const uint32_t R
     v_weights weights = v_load_weights(w, R);
     vf v[MAX_V];
     FIL_UNROLL(j, V) v[j] = v_load(at + j * VL);
+    hf last = h_narrow(v_zero());
+    if (tail) last = h_load(at + V * VL);
     FIL_UNROLL(r, R) {
       vf weight = v_weight(weights, r);
-      FIL_UNROLL(j, V) sum[r][j] = v_fma(weight, v[j], sum[r][j]);
+      FIL_UNROLL(j, V) sum->whole[r][j] = v_fma(weight, v[j], sum->whole[r][j]);
+      if (tail) sum->half[r] = h_fma(h_narrow(weight), last, sum->half[r]);
     }
   }
 }
 
-FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V,
+FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V, const int tail,
                          const fil_coding coding) {
-  vf sum[MAX_R][MAX_V];
-  FIL_UNROLL(r, R)
-    FIL_UNROLL(j, V) sum[r][j] = v_set1(t->bias[r]);
-  sum_blocks(t, sum, R, V, coding);
+  sums sum;
+  FIL_UNROLL(r, R) {
+    vf bias = v_set1(t->bias[r]);
+    FIL_UNROLL(j, V) sum.whole[r][j] = bias;
+    sum.half[r] = h_narrow(bias);
+  }
+  sum_blocks(t, &sum, R, V, tail, coding);
   v_bounds bounds = t->bounds;
+  hf lo = h_narrow(bounds.lo), hi = h_narrow(bounds.hi);
   float *out = t->out;
   FIL_UNROLL(r, R) {
     if (r == t->rows) return;
-    FIL_UNROLL(j, V) v_store(out + j * VL, v_clamp(sum[r][j], bounds));
+    FIL_UNROLL(j, V) v_store(out + j * VL, v_clamp(sum.whole[r][j], bounds));
+    if (tail) h_store(out + V * VL, h_min(h_max(sum.half[r], lo), hi));
     out += t->out_pitch;
   }
 }
 
-#define X(R, V)                                                                                    \
-  static void tile_##R##x##V(const tile *t) {                                                      \
-    if (t->coding == FIL_CODING_D8) run_tile(t, R, V, FIL_CODING_D8);                              \
-    else if (t->coding == FIL_CODING_NONE) run_tile(t, R, V, FIL_CODING_NONE);                     \
-    else run_tile(t, R, V, FIL_CODING_U16);                                                        \
-  }
-TILES
-#undef X
+FIL_INLINE void run_coded(const tile *t, const uint32_t R, const uint32_t V, const int tail) {
+  if (t->coding == FIL_CODING_D8) run_tile(t, R, V, tail, FIL_CODING_D8);
+  else if (t->coding == FIL_CODING_NONE) run_tile(t, R, V, tail, FIL_CODING_NONE);
+  else run_tile(t, R, V, tail, FIL_CODING_U16);
+}
 
 typedef void (*tile_fn)(const tile *);
+
+#define X(R, V)                                                                                    \
+  static void tile_##R##x##V(const tile *t) { run_coded(t, R, V, 0); }
+TILES
+#undef X
 
 static const tile_fn tile_of_shape[MAX_R + 1][MAX_V + 1] = {
 #define X(R, V) [R][V] = tile_##R##x##V,
     TILES
 #undef X
 };
+
+#if FIL_HALF
+/* Tiles whose last vector is half a one. */
+#define X(R, V)                                                                                    \
+  static void tail_##R##x##V(const tile *t) { run_coded(t, R, V - 1, 1); }
+TILES
+#undef X
+
+static const tile_fn tail_of_shape[MAX_R + 1][MAX_V + 1] = {
+#define X(R, V) [R][V] = tail_##R##x##V,
+    TILES
+#undef X
+};
+#else
+static const tile_fn (*const tail_of_shape)[MAX_V + 1] = tile_of_shape;
+#endif
 
 static void finish_late(const fil_spmm_args *a, const tile *t, uint32_t row, uint32_t n) {
   fil_piece p = {.y = t->out, .rows = t->rows, .n = n, .pitch = t->out_pitch};
@@ -99,7 +131,8 @@ static void finish_late(const fil_spmm_args *a, const tile *t, uint32_t row, uin
 /* Every group at one tile of V vectors; a group of more than R rows in several passes. */
 static void run_groups(const fil_spmm_args *a, uint32_t position, uint32_t R, uint32_t V) {
   const fil_matrix *w = &a->w;
-  tile_fn run = tile_of_shape[R][V];
+  int half = FIL_HALF && position + V * VL >= a->positions + FIL_HALF;
+  tile_fn run = half ? tail_of_shape[R][V] : tile_of_shape[R][V];
   int dense = w->coding == FIL_CODING_NONE;
   tile t = {.bounds = finish_bounds(&a->e), .x = a->x + position, .block_rows = w->block_rows};
   t.x_pitch = a->x_pitch, t.out_pitch = a->out_pitch;
