@@ -59,7 +59,7 @@ static void fill_run(const fil_conv_args *a, float *to, uint32_t ky, uint32_t kx
                      uint32_t ox, uint32_t n) {
   const fil_conv *g = a->g;
   int32_t first = (int32_t)(ox * g->sw + kx * g->dw - g->pad_left); /* in 2^30: fil_axis_ok */
-  uint32_t y = oy * g->sh + ky * g->dh - g->pad_top; /* wraps above the input */
+  uint32_t y = oy * g->sh + ky * g->dh - g->pad_top;                /* wraps above the input */
   span s = y < g->in_h ? inside(g, first, n) : (span){0, 0};
   size_t pitch = (size_t)g->kh * g->kw * FIL_TILE, step = (size_t)g->sw * g->xs;
   const float *from = a->x;
