@@ -72,6 +72,10 @@ const float *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset) 
   return tensor == FIL_NONE ? 0 : fil_write(s, tensor, offset);
 }
 
+float *fil_scratch(const fil_run_state *s, const fil_op *op) {
+  return (float *)(void *)(s->scratch ? s->scratch : s->arena + op->scratch_offset);
+}
+
 fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {
   const fil_weights *w = &s->m->weights[op->weights];
   const uint8_t *c = s->m->constants;
@@ -99,4 +103,19 @@ fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op) {
   e.residual = fil_read(s, op->in[1], op->y_offset);
   e.residual_pitch = s->m->tensors[op->in[1]].pitch;
   return e;
+}
+
+void fil_skip_residual(fil_epilogue *e, size_t elements) {
+  if (e->residual) e->residual += elements;
+}
+
+fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, size_t pitch,
+                         fil_epilogue *e) {
+  fil_span groups = fil_share_groups(w, s->part);
+  if (fil_is_empty(groups)) return groups;
+  size_t row = (size_t)groups.first * w->block_rows;
+  *out += row * pitch;
+  fil_skip_residual(e, row * e->residual_pitch);
+  fil_keep_groups(w, groups);
+  return groups;
 }

@@ -1,16 +1,57 @@
+#include "runtime/config.h"
 #include "runtime/registry.h"
 
-void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs,
-                    void *const *outputs, fil_trace trace, void *user) {
-  fil_run_state s = {m, arena, inputs, outputs};
+/* An op in several parts. */
+typedef struct op_parts {
+  fil_run_state s;
+  const fil_op *op;
+  const fil_parallel *parallel;
+} op_parts;
+
+static void run_part(void *data, uint32_t part) {
+  const op_parts *r = data;
+  fil_run_state s = r->s;
+  s.part.index = part;
+  if (part && r->parallel->scratch)
+    s.scratch = (uint8_t *)r->parallel->scratch + (part - 1) * (size_t)r->parallel->scratch_bytes;
+  fil_registry[r->op->kind].run(&s, r->op);
+}
+
+/* How many parts of an op are worth handing over; its check knows its work. */
+static uint32_t parts_of(const fil_model *m, const fil_op *op, const fil_parallel *parallel) {
+  if (!parallel || parallel->threads < 2) return 1;
+  uint64_t work = 0;
+  fil_registry[op->kind].check(m, op, &work);
+  uint64_t parts = work / fil_isa_lanes(m->isa) / FIL_PART_STEPS;
+  if (!parts) return 1;
+  return parts < parallel->threads ? (uint32_t)parts : parallel->threads;
+}
+
+static void run_op(op_parts *r) {
+  r->s.part.count = parts_of(r->s.m, r->op, r->parallel);
+  if (r->s.part.count == 1) run_part(r, 0);
+  else r->parallel->run(r->parallel->self, run_part, r, r->s.part.count);
+}
+
+void fil_run_parallel(const fil_model *m, void *arena, const void *const *inputs,
+                      void *const *outputs, const fil_parallel *parallel, fil_trace trace,
+                      void *user) {
+  op_parts r = {.s = {.m = m, .arena = arena, .inputs = inputs, .outputs = outputs}};
+  r.parallel = parallel;
   for (uint32_t i = 0; i < m->op_count; i++) {
-    fil_registry[m->ops[i].kind].run(&s, &m->ops[i]);
+    r.op = &m->ops[i];
+    run_op(&r);
     if (trace) trace(user, i);
   }
 }
 
+void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs,
+                    void *const *outputs, fil_trace trace, void *user) {
+  fil_run_parallel(m, arena, inputs, outputs, 0, trace, user);
+}
+
 void fil_run(const fil_model *m, void *arena, const void *const *inputs, void *const *outputs) {
-  fil_run_traced(m, arena, inputs, outputs, 0, 0);
+  fil_run_parallel(m, arena, inputs, outputs, 0, 0, 0);
 }
 
 const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tensor) {

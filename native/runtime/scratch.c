@@ -7,3 +7,14 @@ uint64_t fil_op_scratch(const fil_op *op, uint32_t weight_cols) {
   default: return 0;
   }
 }
+
+uint64_t fil_parallel_scratch(const fil_model *m) {
+  uint64_t most = 0;
+  for (uint32_t i = 0; i < m->op_count; i++) {
+    const fil_op *op = &m->ops[i];
+    uint32_t cols = op->weights == FIL_NONE ? 0 : m->weights[op->weights].cols;
+    uint64_t bytes = fil_op_scratch(op, cols);
+    if (bytes > most) most = bytes;
+  }
+  return (most + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
+}

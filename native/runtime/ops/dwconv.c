@@ -18,11 +18,14 @@ void fil_dwconv_run(const fil_run_state *s, const fil_op *op) {
       .w = fil_matrix_of(s, op),
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .scratch = (float *)(void *)(s->arena + op->scratch_offset),
+      .scratch = fil_scratch(s, op),
       .g = &op->p.conv,
       .x_pitch = op->p.conv.cs,
       .out_pitch = s->m->tensors[op->out].pitch,
       .e = fil_epilogue_of(s, op),
   };
+  fil_span planes = fil_take_groups(s, &a.w, &a.out, a.out_pitch, &a.e); /* block_rows is 1 */
+  if (fil_is_empty(planes)) return;
+  a.x += (size_t)planes.first * a.x_pitch;
   fil_dwconv_by_isa[s->m->isa](&a);
 }

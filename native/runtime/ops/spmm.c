@@ -12,6 +12,15 @@ fil_status fil_spmm_check(const fil_model *m, const fil_op *op, uint64_t *work) 
   return FIL_OK;
 }
 
+static fil_span take_positions(const fil_run_state *s, fil_spmm_args *a) {
+  fil_span span = fil_share(s->part, a->positions, FIL_PART_LANES);
+  a->x += span.first;
+  a->out += span.first;
+  fil_skip_residual(&a->e, span.first);
+  a->positions = span.end - span.first;
+  return span;
+}
+
 void fil_spmm_run(const fil_run_state *s, const fil_op *op) {
   const fil_conv *g = &op->p.conv;
   fil_spmm_args a = {
@@ -23,5 +32,9 @@ void fil_spmm_run(const fil_run_state *s, const fil_op *op) {
       .positions = g->out_h * g->out_w,
       .e = fil_epilogue_of(s, op),
   };
+  uint32_t units = (a.positions + FIL_PART_LANES - 1) / FIL_PART_LANES;
+  if (fil_is_by_groups(s->part, units, a.w.groups)) {
+    if (fil_is_empty(fil_take_groups(s, &a.w, &a.out, a.out_pitch, &a.e))) return;
+  } else if (fil_is_empty(take_positions(s, &a))) return;
   fil_spmm_by_isa[s->m->isa](&a);
 }
