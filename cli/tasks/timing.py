@@ -1,12 +1,13 @@
-"""Fair timing in one process: candidates take turns on one pinned core."""
+"""Fair timing in one process: candidates take turns on the same pinned cores."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -33,18 +34,32 @@ class Timing:
 
 
 @contextlib.contextmanager
-def pinned() -> Iterator[int | None]:
-    """Keep this thread on the last core it may use; None where the system cannot."""
+def pinned(threads: int = 1) -> Iterator[tuple[int, ...]]:
+    """Keep this process, threads that it has included, on as many of its last cores as there are
+    ``threads``, or on all if there are fewer; no cores where the system cannot."""
     if not hasattr(os, "sched_setaffinity"):
-        yield None
+        yield ()
         return
-    before = os.sched_getaffinity(0)
-    core = max(before)
-    os.sched_setaffinity(0, {core})
+    before = {thread: os.sched_getaffinity(thread) for thread in _threads()}
+    cores = tuple(sorted(os.sched_getaffinity(0))[-threads:])
+    for thread in before:
+        _pin(thread, cores)
     try:
-        yield core
+        yield cores
     finally:
-        os.sched_setaffinity(0, before)
+        for thread in _threads():
+            _pin(thread, before.get(thread, before[0]))
+
+
+def _threads() -> list[int]:
+    """The threads of this process; 0, the caller's, alone where there is no list of them."""
+    tasks = Path("/proc/self/task")
+    return [0, *(int(task.name) for task in tasks.iterdir())] if tasks.is_dir() else [0]
+
+
+def _pin(thread: int, cores: Iterable[int]) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.sched_setaffinity(thread, cores)
 
 
 def interleave(

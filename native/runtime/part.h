@@ -6,9 +6,8 @@
 #include "kernels/kernels.h"
 
 enum {
-  FIL_PART_LANES =
-      16,           /* spans of positions start at multiples of this: kernels write whole vectors */
-  FIL_PART_EVEN = 8 /* this many units for each part are even enough */
+  FIL_PART_LANES = 16, /* spans of positions start at multiples of it: kernels write vectors */
+  FIL_PART_EVEN = 8    /* units for each part that are even enough */
 };
 
 /* Part `index` of `count`. */

@@ -139,7 +139,7 @@ static void run_guarded(fil_model *m) {
 }
 
 /* Open exactly `bytes` bytes and run them if accepted and small. Returns fil_open's status. */
-static fil_status open_and_run(const uint8_t *data, size_t bytes, int fix) {
+static inline fil_status open_and_run(const uint8_t *data, size_t bytes, int fix) {
   uint8_t *file = exact_copy(data, bytes);
   fil_model m;
   if (fix) repair(file, bytes);
