@@ -11,7 +11,7 @@ from filigree.cli.tasks.compare import relative
 from filigree.cli.tasks.layers import Measured
 from filigree.cli.tasks.packed import F32, many, random_inputs, shapes
 from filigree.cli.tasks.peers import Peer, open_peer
-from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned
+from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned, spread
 from filigree.native.model import Model
 
 
@@ -66,7 +66,8 @@ def measure(
             candidates.append(Candidate(name, opened.call))
             sizes[name] = peer.model.stat().st_size
             differences[name] = relative(opened.outputs, expected)
-        timings = interleave(candidates, seconds=seconds, progress=progress)
+        spread(cores)
+        timings = interleave(candidates, seconds=seconds, threads=threads, progress=progress)
     return Bench(timings, sizes, differences, cores, ours.model.isa, threads)
 
 
@@ -77,7 +78,8 @@ def _packed_call(model: Model, inputs: list[F32]) -> Callable[[], object]:
 def layer_times(ours: Model, twin: Model | None) -> dict[str, Measured]:
     """Median seconds per user's node, with the dense twin's where there is one."""
     inputs = random_inputs(shapes(ours), seed=1)
-    with pinned(ours.threads):
+    with pinned(ours.threads) as cores:
+        spread(cores)
         mine = _by_node(ours, inputs)
         dense = _by_node(twin, inputs) if twin is not None else {}
     return {node: Measured(seconds, dense.get(node)) for node, seconds in mine.items()}

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SPINS = 2000, LINE = 64 };
+enum { SPINS = 4000, LINE = 64 };
 
 /* A number that one thread changes and another waits for. */
 typedef struct bell {
@@ -16,12 +16,14 @@ typedef struct bell {
   pthread_cond_t rung;
 } bell;
 
-/* A thread of the team; turn counts what the caller asked of it. */
+/* A thread of the team. The caller asks for turn after turn; each is claimed once, by the member
+ * or, if that is not awake by then, by the caller itself. */
 typedef struct member {
   bell call, done;
+  _Atomic uint32_t claimed; /* the last turn that was */
   fil_team *team;
   pthread_t thread;
-  uint32_t index, turn;
+  uint32_t index, turn; /* turn: the caller's */
 } member;
 
 struct fil_team {
@@ -35,8 +37,8 @@ struct fil_team {
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-  __asm__ volatile("yield");
+#elif defined(__aarch64__)
+  __asm__ volatile("isb"); /* yield is nothing at all on most */
 #endif
 }
 
@@ -62,17 +64,27 @@ static void bell_ring(bell *b, uint32_t value) {
   pthread_mutex_unlock(&b->lock);
 }
 
-static void bell_wait(bell *b, uint32_t value, int spins) {
+static uint32_t bell_read(bell *b) { return atomic_load_explicit(&b->value, memory_order_acquire); }
+
+/* Until the value is another than `old`: what it is then. */
+static uint32_t bell_wait(bell *b, uint32_t old, int spins) {
   for (int i = 0; i < spins; i++, relax())
-    if (atomic_load_explicit(&b->value, memory_order_acquire) == value) return;
+    if (bell_read(b) != old) return bell_read(b);
   pthread_mutex_lock(&b->lock);
   atomic_store(&b->asleep, 1);
-  while (atomic_load(&b->value) != value) pthread_cond_wait(&b->rung, &b->lock);
+  while (atomic_load(&b->value) == old) pthread_cond_wait(&b->rung, &b->lock);
   atomic_store(&b->asleep, 0);
   pthread_mutex_unlock(&b->lock);
+  return bell_read(b);
 }
 
-/* The team's parts are dealt out like cards. */
+/* Whether a turn is the claimer's now. */
+static int claim(member *m, uint32_t turn) {
+  uint32_t last = turn - 1;
+  return atomic_compare_exchange_strong(&m->claimed, &last, turn);
+}
+
+/* Parts are dealt out like cards. */
 static void run_parts(const fil_team *team, uint32_t index) {
   for (uint32_t part = index; part < team->parts; part += team->threads)
     team->task(team->data, part);
@@ -80,8 +92,9 @@ static void run_parts(const fil_team *team, uint32_t index) {
 
 static void *member_main(void *self) {
   member *m = self;
-  for (uint32_t turn = 1;; turn++) {
-    bell_wait(&m->call, turn, m->team->spins);
+  for (uint32_t turn = 0;;) {
+    turn = bell_wait(&m->call, turn, m->team->spins);
+    if (!claim(m, turn)) continue;
     if (!m->team->task) return NULL;
     run_parts(m->team, m->index);
     bell_ring(&m->done, turn);
@@ -94,6 +107,7 @@ static int member_start(member *m) {
   sigfillset(&all);
   bell_create(&m->call);
   bell_create(&m->done);
+  atomic_init(&m->claimed, 0);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int failed = pthread_create(&m->thread, NULL, member_main, m);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -125,14 +139,23 @@ fil_team *fil_team_create(uint32_t threads) {
   return team;
 }
 
+/* The caller has done its own parts: do the member's, or wait for it to. */
+static void member_finish(member *m) {
+  if (claim(m, m->turn)) {
+    run_parts(m->team, m->index);
+    return;
+  }
+  for (uint32_t done; (done = bell_read(&m->done)) != m->turn;)
+    bell_wait(&m->done, done, m->team->spins);
+}
+
 void fil_team_run(void *self, void (*task)(void *data, uint32_t part), void *data, uint32_t parts) {
   fil_team *team = self;
   uint32_t helpers = (parts < team->threads ? parts : team->threads) - 1;
   team->task = task, team->data = data, team->parts = parts;
   for (uint32_t i = 0; i < helpers; i++) bell_ring(&team->members[i].call, ++team->members[i].turn);
   run_parts(team, 0);
-  for (uint32_t i = 0; i < helpers; i++)
-    bell_wait(&team->members[i].done, team->members[i].turn, team->spins);
+  for (uint32_t i = 0; i < helpers; i++) member_finish(&team->members[i]);
 }
 
 void fil_team_destroy(fil_team *team) {

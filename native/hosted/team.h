@@ -15,10 +15,11 @@ enum { FIL_MAX_THREADS = 256 };
 
 typedef struct fil_team fil_team;
 
-/* Start threads - 1 threads; the caller of fil_team_run is the other. They spin for some tens of
- * microseconds when they have nothing to do, if there are processors for all of them, and then
- * sleep. They take no signals and compute in the floating-point mode of the thread that created
- * them. NULL: no memory, no such number, or the system starts no more threads. */
+/* Start threads - 1 threads; the caller of fil_team_run is the other. If there are processors for
+ * all, they spin for some tens of microseconds when they have nothing to do, before they sleep;
+ * what one has not begun when the caller is done with its own part, the caller does. They take no
+ * signals and compute in the floating-point mode of the thread that created them. NULL: no memory,
+ * no such number, or the system starts no more threads. */
 fil_team *fil_team_create(uint32_t threads);
 
 /* fil_parallel.run; self is the team, parts 1 or more. One caller at a time. */

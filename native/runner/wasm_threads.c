@@ -21,7 +21,7 @@ typedef struct bell {
   _Alignas(64) _Atomic int value;
 } bell;
 
-static bell calls[MOST], dones[MOST];
+static bell calls[MOST], dones[MOST], claims[MOST];
 static int turns[MOST];
 static unsigned char *stacks;
 static fil_parallel team;
@@ -36,11 +36,30 @@ static void bell_ring(bell *b, int value) {
   __builtin_wasm_memory_atomic_notify((int *)&b->value, 1);
 }
 
-static void bell_wait(bell *b, int value) {
+/* Until the value is another than `old`: what it is then. */
+static int bell_wait(bell *b, int old) {
   for (int i = 0; i < SPINS; i++)
-    if (atomic_load(&b->value) == value) return;
-  for (int now; (now = atomic_load(&b->value)) != value;)
-    __builtin_wasm_memory_atomic_wait32((int *)&b->value, now, FOREVER);
+    if (atomic_load(&b->value) != old) return atomic_load(&b->value);
+  while (atomic_load(&b->value) == old)
+    __builtin_wasm_memory_atomic_wait32((int *)&b->value, old, FOREVER);
+  return atomic_load(&b->value);
+}
+
+/* Whether a worker's turn is the claimer's now: the worker's own or, if that is not awake by then,
+ * the caller's. */
+static int claim(uint32_t worker, int turn) {
+  int last = turn - 1;
+  return atomic_compare_exchange_strong(&claims[worker].value, &last, turn);
+}
+
+/* The caller has done its own part: do the worker's, or wait for it to. */
+static void finish(uint32_t worker) {
+  if (claim(worker, turns[worker])) {
+    job.task(job.data, worker);
+    return;
+  }
+  for (int done; (done = atomic_load(&dones[worker].value)) != turns[worker];)
+    bell_wait(&dones[worker], done);
 }
 
 static void team_run(void *self, void (*task)(void *data, uint32_t part), void *data,
@@ -49,7 +68,7 @@ static void team_run(void *self, void (*task)(void *data, uint32_t part), void *
   job.task = task, job.data = data;
   for (uint32_t i = 1; i < parts; i++) bell_ring(&calls[i], ++turns[i]);
   task(data, 0);
-  for (uint32_t i = 1; i < parts; i++) bell_wait(&dones[i], turns[i]);
+  for (uint32_t i = 1; i < parts; i++) finish(i);
 }
 
 int32_t EXPORT(fil_w_threads)(uint32_t threads) {
@@ -68,8 +87,9 @@ int32_t EXPORT(fil_w_threads)(uint32_t threads) {
 void *EXPORT(fil_w_stack)(uint32_t worker) { return stacks + worker * (size_t)STACK; }
 
 void EXPORT(fil_w_work)(uint32_t worker) {
-  for (int turn = 1;; turn++) {
-    bell_wait(&calls[worker], turn);
+  for (int turn = 0;;) {
+    turn = bell_wait(&calls[worker], turn);
+    if (!claim(worker, turn)) continue;
     if (!job.task) return;
     job.task(job.data, worker);
     bell_ring(&dones[worker], turn);
