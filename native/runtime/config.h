@@ -3,8 +3,8 @@
  *   FIL_HAVE_<ISA>     the kernels of that ISA (isa.def) are linked in; scalar always is
  *   FIL_NO_SELFTEST    trust the kernels: fil_isa_selftest is never called (single-ISA bundles)
  *   FIL_NO_CRC_TABLES  CRC-32C with a 64-byte table instead of 8 KiB (eight times slower)
- *   FIL_PART_STEPS     the least vector steps of a part when an op is split between threads: about
- *                      a microsecond, the price of handing one over. Tests split everything: 1
+ *   FIL_PART_LOG2      log2 of the vector steps that are worth handing to another thread: about a
+ *                      microsecond of them (11). Tests share out everything (0)
  */
 #ifndef FIL_CONFIG_H
 #define FIL_CONFIG_H
@@ -28,8 +28,8 @@
 #ifndef FIL_NO_SELFTEST
 #define FIL_NO_SELFTEST 0
 #endif
-#ifndef FIL_PART_STEPS
-#define FIL_PART_STEPS 2048
+#ifndef FIL_PART_LOG2
+#define FIL_PART_LOG2 11
 #endif
 #ifndef FIL_NO_CRC_TABLES
 #define FIL_NO_CRC_TABLES 0

@@ -22,9 +22,10 @@ static uint32_t parts_of(const fil_model *m, const fil_op *op, const fil_paralle
   if (!parallel || parallel->threads < 2) return 1;
   uint64_t work = 0;
   fil_registry[op->kind].check(m, op, &work);
-  uint64_t parts = work / fil_isa_lanes(m->isa) / FIL_PART_STEPS;
-  if (!parts) return 1;
-  return parts < parallel->threads ? (uint32_t)parts : parallel->threads;
+  for (uint32_t lanes = fil_isa_lanes(m->isa); lanes > 1; lanes /= 2) work /= 2; /* in vectors */
+  work >>= FIL_PART_LOG2;
+  if (!work) return 1;
+  return work < parallel->threads ? (uint32_t)work : parallel->threads;
 }
 
 static void run_op(op_parts *r) {
