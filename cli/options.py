@@ -123,6 +123,13 @@ layer_option = click.option(
 label_offset_option = click.option(
     "--label-offset", type=int, default=0, show_default=True, help="Added to every label."
 )
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="How many threads a run uses; the numbers stay the same, bit for bit.",
+)
 no_rearrange_option = click.option(
     "--no-rearrange", is_flag=True, help="Leave channels in their order."
 )

@@ -16,10 +16,10 @@ HERE = Path(__file__).resolve().parent
 
 
 def cdef(compiler: str) -> str:
-    """The declarations of filigree.h and format.h as plain C, macros expanded."""
-    include = HERE / "include" / "filigree"
+    """The declarations of the public headers as plain C, macros expanded."""
+    paths = ["-I", str(HERE / "include"), str(HERE / "hosted" / "team.h")]
     out = subprocess.run(
-        [compiler, "-E", "-P", "-DFIL_CDEF", "-x", "c", str(include / "filigree.h")],
+        [compiler, "-E", "-P", "-DFIL_CDEF", "-x", "c", *paths],
         check=True,
         capture_output=True,
         text=True,
@@ -32,7 +32,7 @@ def main() -> None:
     ffi = FFI()
     ffi.cdef(cdef(compiler))
     ffi.cdef('extern "Python" void fil_py_trace(void *user, uint32_t op);')
-    ffi.set_source("filigree.native._ffi", '#include "filigree/filigree.h"')
+    ffi.set_source("filigree.native._ffi", '#include "hosted/team.h"')
     ffi.emit_c_code(target)
 
 

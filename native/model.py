@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.native._ffi import ffi, lib
+from filigree.native.team import Team
 
 F32 = NDArray[np.float32]
 
@@ -86,18 +87,19 @@ def isas() -> list[str]:
     return [_text(lib.fil_isa_name(i)) for i in range(lib.FIL_ISA_COUNT) if lib.fil_isa_present(i)]
 
 
-def load(path: str | os.PathLike[str], *, isa: str | None = None) -> Model:
-    """Map and validate a ``.fil`` file.
+def load(path: str | os.PathLike[str], *, isa: str | None = None, threads: int = 1) -> Model:
+    """Map and validate a ``.fil`` file, to run on ``threads`` threads.
 
     The mapping is read in place: replace the file (as filigree does), never rewrite it while it is
     open. For a file that others can write, pass ``Path(path).read_bytes()`` to ``from_bytes``.
-    Raises BadFile, OSError, or ValueError for an instruction set that is not here.
+    Raises BadFile, OSError, or ValueError for an instruction set or number of threads that cannot
+    be.
     """
     source = Path(path)
     with source.open("rb") as f:
         empty = os.fstat(f.fileno()).st_size == 0
         data = b"" if empty else mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-    return Model(data, isa=isa, source=source.name)
+    return Model(data, isa=isa, threads=threads, source=source.name)
 
 
 class Model:
@@ -105,6 +107,7 @@ class Model:
 
     ``data``: the file's bytes, kept alive and not copied if they are aligned to 64 bytes.
     ``isa``: force an instruction set by name; the environment's FILIGREE_ISA is the default.
+    ``threads``: how many a run uses, to the same bits; they end with the model or by ``close``.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Model:
         data: bytes | bytearray | memoryview | mmap.mmap,
         *,
         isa: str | None = None,
+        threads: int = 1,
         source: str = "packed model",
     ) -> None:
         if len(data) == 0:
@@ -122,6 +126,7 @@ class Model:
         _open(self._m, self._data, isa=isa or os.environ.get(ISA_VARIABLE), source=source)
         self._arena = _aligned_empty(int(self._m.arena_bytes))
         self._arena_pointer = ffi.from_buffer(self._arena)
+        self._team = Team(threads, scratch_bytes=int(lib.fil_parallel_scratch(self._m)))
         self._lock = threading.RLock()  # a trace callback looks at tensors
         self._ran = False
         ports = [_port(self._m.io[i], source=source) for i in range(_io_count(self._m))]
@@ -129,14 +134,26 @@ class Model:
         self.outputs = ports[self._m.input_count :]
 
     @classmethod
-    def from_bytes(cls, data: bytes | bytearray | memoryview, *, isa: str | None = None) -> Model:
+    def from_bytes(
+        cls, data: bytes | bytearray | memoryview, *, isa: str | None = None, threads: int = 1
+    ) -> Model:
         """Validate a packed model held in memory (copied once if it is not aligned)."""
-        return cls(data, isa=isa)
+        return cls(data, isa=isa, threads=threads)
+
+    def close(self) -> None:
+        """End the threads now instead of with the model; later runs have one."""
+        with self._lock:
+            self._team.close()
 
     @property
     def isa(self) -> str:
         """The instruction set in use."""
         return _text(lib.fil_isa_name(self._m.isa))
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses."""
+        return self._team.threads
 
     @property
     def arena_bytes(self) -> int:
@@ -307,11 +324,10 @@ class Model:
         sources = [ffi.from_buffer(x) for x in arrays]
         targets = [ffi.from_buffer(y, require_writable=True) for y in outputs]
         ins, outs = ffi.new("const void *[]", sources), ffi.new("void *[]", targets)
-        if trace is None:
-            lib.fil_run(self._m, self._arena_pointer, ins, outs)
-            return
-        handle = ffi.new_handle(trace)
-        lib.fil_run_traced(self._m, self._arena_pointer, ins, outs, lib.fil_py_trace, handle)
+        handle = ffi.NULL if trace is None else ffi.new_handle(trace)
+        callback = ffi.NULL if trace is None else lib.fil_py_trace
+        team = self._team.parallel
+        lib.fil_run_parallel(self._m, self._arena_pointer, ins, outs, team, callback, handle)
 
     def _times(self, arrays: list[F32]) -> list[float]:
         """Seconds of each operation; those of a band come by several times."""

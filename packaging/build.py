@@ -26,7 +26,7 @@ FLAGS = (
     *("-std=c11", "-O3", "-ffreestanding", "-fno-stack-protector", "-fno-math-errno"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"),
 )
-HOSTED = ("-std=c11", "-O2")
+HOSTED = ("-std=c11", "-O2", "-pthread")
 # The stack lies first, so that overflowing it traps instead of overwriting data.
 WASM_LINK = ("--no-entry", "--stack-first", "-z", "stack-size=262144", "--gc-sections")
 
@@ -84,7 +84,7 @@ def call(command: list[str], what: str) -> None:
 def key(target: Target, chain: Toolchain) -> str:
     """A hash of the sources, their paths, every flag and the compiler's version."""
     digest = hashlib.sha256(repr((target, chain, chain.version(), FLAGS, WASM_LINK)).encode())
-    for path in sorted({*sources.headers(), *(unit.source for unit in units(target))}):
+    for path in sorted({*sources.headers(), *hosted(target), *(u.source for u in units(target))}):
         data = path.read_bytes()
         digest.update(f"{path.relative_to(sources.native())} {len(data)}\n".encode() + data)
     digest.update(repr([unit.flags for unit in units(target)]).encode())
@@ -92,7 +92,7 @@ def key(target: Target, chain: Toolchain) -> str:
 
 
 def units(target: Target) -> list[Unit]:
-    """Every file of the library for ``target``, and wasm.c for WebAssembly."""
+    """Every file without a C library: the runtime's, and all of the runner for WebAssembly."""
     have = tuple(sources.have_define(isa) for isa in target.isas)
     core = [Unit(path, have) for path in sources.core()]
     simd = [
@@ -100,17 +100,24 @@ def units(target: Target) -> list[Unit]:
         for isa in target.isas
         for path in sources.simd()
     ]
-    main = sources.native() / "runner" / target.runner
-    return [*core, *simd, Unit(main, have)]
+    return [*core, *simd, *(Unit(path, have) for path in _runner(target) if target.is_wasm)]
+
+
+def hosted(target: Target) -> list[Path]:
+    """The files with a C library: the rest."""
+    return [] if target.is_wasm else [*_runner(target), *sources.hosted()]
+
+
+def _runner(target: Target) -> list[Path]:
+    return [sources.native() / "runner" / name for name in target.runner]
 
 
 def _build(target: Target, chain: Toolchain, made: Path) -> None:
-    *library, main = units(target)
-    if target.is_wasm:
-        library.append(main)
     with ThreadPoolExecutor(JOBS) as pool:
-        objects = list(pool.map(lambda unit: _compile(target, chain, unit, made.parent), library))
-    rest = WASM_LINK if target.is_wasm else (*HOSTED, *_includes(), str(main.source))
+        compiled = pool.map(lambda unit: _compile(target, chain, unit, made.parent), units(target))
+        objects = list(compiled)
+    files = map(str, hosted(target))
+    rest = (*WASM_LINK, *target.link) if target.is_wasm else (*HOSTED, *_includes(), *files)
     call([*chain.link, *rest, *objects, "-o", str(made)], f"linking for {target.name}")
 
 

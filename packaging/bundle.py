@@ -48,7 +48,7 @@ def bundle(fil_path: Path, out_path: Path, *, platform: str = "c") -> Path:
 def c_files(name: str, model: bytes) -> dict[str, bytes]:
     """Contents by path: the model, the runtime's sources, the example that uses them."""
     template = TEMPLATES / "c"
-    library = [*sources.headers(), *sources.core(), *sources.simd()]
+    library = [*sources.headers(), *sources.core(), *sources.simd(), *sources.hosted()]
     return {
         MODEL: model,
         **{path.relative_to(sources.native()).as_posix(): path.read_bytes() for path in library},

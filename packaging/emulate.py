@@ -2,7 +2,7 @@
 wasmtime. The runtime is compiled for the target at first use and kept in the user's cache folder.
 
 Target names: "arm64", "wasm" (node if present, else wasmtime), "wasm-node", "wasm-wasmtime",
-"wasm-relaxed-node", "wasm-relaxed-wasmtime".
+"wasm-relaxed-node", "wasm-relaxed-wasmtime", "wasm-threads-node".
 """
 
 from __future__ import annotations
@@ -36,15 +36,21 @@ def available(target: str) -> str | None:
 
 
 def run(
-    target: str, fil: bytes, inputs: Sequence[NDArray[np.generic]], isa: str | None = None
+    target: str,
+    fil: bytes,
+    inputs: Sequence[NDArray[np.generic]],
+    isa: str | None = None,
+    *,
+    threads: int = 1,
 ) -> list[F32]:
     """One run: outputs in port order, with the ports' shapes. ``inputs`` are converted to float32.
 
     ``isa`` forces an instruction set of the target's family ("neon", "wasm", "wasm_relaxed",
-    "scalar"). Raises ToolMissing, BuildFailed, BadFile, UnknownTarget, TargetFailed, and ValueError
-    for inputs that do not fit the model.
+    "scalar"). ``threads`` is one where the target has no more: WebAssembly, other than
+    "wasm-threads-node". Raises ToolMissing, BuildFailed, BadFile, UnknownTarget, TargetFailed, and
+    ValueError for inputs that do not fit the model.
     """
-    return _run(target, fil, inputs, isa=isa, repeats=1).outputs
+    return _run(target, fil, inputs, isa=isa, repeats=1, threads=threads).outputs
 
 
 def time(
@@ -70,6 +76,7 @@ def _run(
     *,
     isa: str | None,
     repeats: int,
+    threads: int = 1,
 ) -> Result:
     engine = _engine(target)
     row = targets.with_isa(engine.target, isa)
@@ -77,7 +84,8 @@ def _run(
     missing = PROGRAMS[engine.program].missing()
     if missing:
         raise ToolMissing(missing)
-    job = Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=repeats)
+    count = threads if row.has_threads else 1
+    job = Job(row, build.runner(row), fil, arrays, isa or AUTO, repeats, count)
     result: Result = PROGRAMS[engine.program].run(job)
     return result
 

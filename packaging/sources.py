@@ -13,6 +13,7 @@ ISAS_ROW = re.compile(r"^set\(FIL_ISAS_(\w+)([^)]*)\)", re.MULTILINE)
 
 CORE = ("runtime/*.c", "runtime/ops/*.c", "kernels/*.c", "kernels/*/ref.c")
 SIMD = ("kernels/*/simd.c",)
+HOSTED = ("hosted/*.c",)
 DATA = ("include/filigree/*", "*/*.h", "*/*.def", "*/*/*.h", "*/*/*.def")
 
 
@@ -33,6 +34,11 @@ def core() -> list[Path]:
 def simd() -> list[Path]:
     """The C files compiled once per instruction set, sorted."""
     return _glob(SIMD)
+
+
+def hosted() -> list[Path]:
+    """The C files for systems that have a C library and threads, sorted."""
+    return _glob(HOSTED)
 
 
 def headers() -> list[Path]:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from filigree.cli.console import console, duration, percent, size
-from filigree.cli.options import force_option, json_option, names, register, report_option
+from filigree.cli.options import (
+    force_option,
+    json_option,
+    names,
+    register,
+    report_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from filigree.cli.tasks.bench import Bench
@@ -52,6 +59,7 @@ PEERS = ("onnxruntime", "openvino", "litert")
     help="Time to spend on each candidate.",
 )
 @click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
+@threads_option
 @report_option
 @force_option
 @json_option
@@ -64,11 +72,13 @@ def command(
     by_layer: bool,
     seconds: float,
     isa: str | None,
+    threads: int,
     report: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Time MODEL (.fil) on one pinned core and one thread, taking turns with the others."""
+    """Time MODEL (.fil), taking turns with the others, all with the same number of threads and on
+    as many pinned cores."""
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks import bench
     from filigree.cli.tasks.conversion import twin_of
@@ -81,12 +91,12 @@ def command(
         result = _in_wasm(model, against if dense else None, on, peers, seconds=seconds, isa=isa)
         _tell(result, model, report=report, by_layer=False, as_json=as_json)
         return
-    ours = bench.Ours(open_packed(model, isa=isa), model.stat().st_size)
+    ours = bench.Ours(open_packed(model, isa=isa, threads=threads), model.stat().st_size)
     with console.progress() as progress:
         twin = None
         if dense and against is not None:
             data = twin_of(against, model, progress=progress).data
-            twin = bench.Ours(Model.from_bytes(data, isa=isa), len(data))
+            twin = bench.Ours(Model.from_bytes(data, isa=isa, threads=threads), len(data))
         result = bench.measure(ours, twin, peers=peers, seconds=seconds, progress=progress)
         if by_layer or report:
             layers = bench.layer_times(ours.model, twin.model if twin else None)

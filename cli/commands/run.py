@@ -18,6 +18,7 @@ from filigree.cli.options import (
     mean_option,
     register,
     scale_option,
+    threads_option,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Result:
 @click.option("--top", type=click.IntRange(1), help="Print this many classes.  [default: 5]")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs: .npy or .npz.")
 @click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
+@threads_option
 @mean_option
 @scale_option
 @click.option("--size", type=dims, metavar="HxW", help="Height x width of the model's input.")
@@ -62,6 +64,7 @@ def command(
     top: int | None,
     save: Path | None,
     isa: str | None,
+    threads: int,
     force: bool,
     as_json: bool,
     **pixels: Any,
@@ -75,14 +78,14 @@ def command(
     from filigree.cli.tasks.packed import open_packed
 
     check_paths(reads=[model, *inputs], writes=[save], force=force)
-    opened = open_packed(model, isa=isa)
+    opened = open_packed(model, isa=isa, threads=threads)
     flags = PixelFlags(**pixels)
     results = [_run_once(opened, turn, flags) for turn in _turns(inputs, len(opened.inputs))]
     if save:
         _save(save, results)
     reports = [_report(opened, result, top) for result in results]
     if as_json:
-        console.json({"model": model.name, "isa": opened.isa, "runs": reports})
+        console.json({"model": model.name, "isa": opened.isa, "threads": threads, "runs": reports})
         return
     for report in reports:
         _print(report)

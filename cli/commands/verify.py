@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filigree.cli.console import console, plural
-from filigree.cli.options import json_option, names, register
+from filigree.cli.options import json_option, names, register, threads_option
 
 if TYPE_CHECKING:
     from filigree.cli.tasks.compare import Blame, Case, Row
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     type=names,
     default="host",
     metavar="TARGET,...",
-    help="host, arm64, wasm; all: whatever can run here.  [default: host]",
+    help="host, arm64, wasm, wasm-threads-node; all: whatever can run here.  [default: host]",
 )
 @click.option(
     "--isa",
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Real inputs (.npz) instead of random ones."
 )
+@threads_option
 @json_option
 def command(
     model: Path,
@@ -65,9 +66,13 @@ def command(
     inputs: int,
     tolerance: float | None,
     data: Path | None,
+    threads: int,
     as_json: bool,
 ) -> None:
-    """Compare MODEL (.fil) with the original in ONNX Runtime; exit code 6 if they disagree."""
+    """Compare MODEL (.fil) with the original in ONNX Runtime; exit code 6 if they disagree.
+
+    WebAssembly has one thread, wasm-threads-node at least two.
+    """
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks.compare import compare, make_case, with_rounded
     from filigree.cli.tasks.packed import open_packed, open_program, shapes
@@ -86,14 +91,17 @@ def command(
             case,
             targets=everywhere,
             isas=chosen,
+            threads=threads,
             named="all" not in targets,
             progress=progress,
         )
         blame = _blame(model, against, case, rows, most)
     if as_json:
-        console.json(_as_dict(model, against, len(case.inputs), most, rows, blame))
+        found = _as_dict(model, against, len(case.inputs), most, rows, blame)
+        console.json({**found, "threads": threads})
     else:
-        _show(model, against, len(case.inputs), most, rows)
+        how = plural(len(case.inputs), "input") + (f", {threads} threads" if threads > 1 else "")
+        _show(model, against, how, most, rows)
     _judge(rows, blame, most, model, against)
 
 
@@ -150,9 +158,9 @@ def _as_dict(
     }
 
 
-def _show(model: Path, against: Path, inputs: int, tolerance: float, rows: list[Row]) -> None:
+def _show(model: Path, against: Path, how: str, tolerance: float, rows: list[Row]) -> None:
     console.line(
-        f"{model.name} against {against.name} in ONNX Runtime: {plural(inputs, 'input')}, "
+        f"{model.name} against {against.name} in ONNX Runtime: {how}, "
         f"allowed {tolerance:.3g} of the output range"
     )
     halves = any(row.arithmetic is not None for row in rows)

@@ -11,20 +11,22 @@ from filigree.cli.tasks.compare import relative
 from filigree.cli.tasks.layers import Measured
 from filigree.cli.tasks.packed import F32, many, random_inputs, shapes
 from filigree.cli.tasks.peers import Peer, open_peer
-from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned
+from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned, spread
 from filigree.native.model import Model
 
 
 @dataclass(frozen=True)
 class Bench:
     """What was timed, ours first. ``sizes`` are file bytes; ``differences`` the largest difference
-    of a candidate's outputs from ours, relative to the output range; ``core`` the pinned core."""
+    of a candidate's outputs from ours, relative to the output range; ``cores`` those that all were
+    pinned to, one for each of ``threads`` if the machine has as many."""
 
     timings: Sequence[Timing]
     sizes: Mapping[str, int]
     differences: Mapping[str, float]
-    core: int | None
+    cores: tuple[int, ...]
     isa: str
+    threads: int = 1
     layers: Mapping[str, Measured] = field(default_factory=dict)
 
 
@@ -44,10 +46,12 @@ def measure(
     seconds: float,
     progress: Callable[[str, float], None] | None = None,
 ) -> Bench:
-    """Time everything in turns, on the same seeded input, on one pinned core."""
+    """Time everything in turns, on the same seeded input, on as many pinned cores and threads as
+    ``ours`` uses."""
+    threads = ours.model.threads
     inputs = random_inputs(shapes(ours.model), seed=1)
     expected = many(ours.model.run(*inputs))
-    with pinned() as core:
+    with pinned(threads) as cores:
         candidates = [Candidate("filigree", _packed_call(ours.model, inputs))]
         sizes, differences = {"filigree": ours.bytes}, {}
         if twin is not None:
@@ -58,12 +62,13 @@ def measure(
         for peer in peers:
             twice = runtimes.count(peer.name) > 1
             name = f"{peer.name} {peer.model.stem}" if twice else peer.name
-            opened = open_peer(peer, inputs)
+            opened = open_peer(peer, inputs, threads=threads)
             candidates.append(Candidate(name, opened.call))
             sizes[name] = peer.model.stat().st_size
             differences[name] = relative(opened.outputs, expected)
-        timings = interleave(candidates, seconds=seconds, progress=progress)
-    return Bench(timings, sizes, differences, core, ours.model.isa)
+        spread(cores)
+        timings = interleave(candidates, seconds=seconds, threads=threads, progress=progress)
+    return Bench(timings, sizes, differences, cores, ours.model.isa, threads)
 
 
 def _packed_call(model: Model, inputs: list[F32]) -> Callable[[], object]:
@@ -73,7 +78,8 @@ def _packed_call(model: Model, inputs: list[F32]) -> Callable[[], object]:
 def layer_times(ours: Model, twin: Model | None) -> dict[str, Measured]:
     """Median seconds per user's node, with the dense twin's where there is one."""
     inputs = random_inputs(shapes(ours), seed=1)
-    with pinned():
+    with pinned(ours.threads) as cores:
+        spread(cores)
         mine = _by_node(ours, inputs)
         dense = _by_node(twin, inputs) if twin is not None else {}
     return {node: Measured(seconds, dense.get(node)) for node, seconds in mine.items()}
@@ -91,8 +97,8 @@ def as_json(result: Bench) -> dict[str, Any]:
     ours = result.timings[0].median
     return {
         "isa": result.isa,
-        "core": result.core,
-        "threads": 1,
+        "cores": list(result.cores),
+        "threads": result.threads,
         "results": [
             {
                 **asdict(timing),
@@ -111,6 +117,8 @@ def as_json(result: Bench) -> dict[str, Any]:
 
 def how(result: Bench) -> str:
     """How it was timed, in one line."""
-    where = f"core {result.core}" if result.core is not None else "not pinned"
+    cores = ", ".join(map(str, result.cores))
+    where = f"{'core' if len(result.cores) == 1 else 'cores'} {cores}" if cores else "not pinned"
+    threads = "one thread" if result.threads == 1 else f"{result.threads} threads"
     samples = plural(result.timings[0].samples, "sample")
-    return f"{result.isa}, one thread, {where}, {samples} each, taking turns"
+    return f"{result.isa}, {threads}, {where}, {samples} each, taking turns"

@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
 
 TOLERANCE = 1e-4  # of the output range: what float32 arithmetic may differ by
-TARGETS = ("host", "arm64", "wasm")
-ENGINES = {"arm64": ("arm64",), "wasm": ("wasm-node", "wasm-wasmtime")}
-ISAS = {"arm64": ("neon",), "wasm": ("wasm", "wasm_relaxed")}
+TARGETS = ("host", "arm64", "wasm", "wasm-threads-node")
+ENGINES = {
+    "arm64": ("arm64",),
+    "wasm": ("wasm-node", "wasm-wasmtime"),
+    "wasm-threads-node": ("wasm-threads-node",),
+}
+ISAS = {
+    "arm64": ("neon",),
+    "wasm": ("wasm", "wasm_relaxed"),
+    "wasm-threads-node": ("wasm",),
+}
+LEAST_THREADS = {"wasm-threads-node": 2}  # what it is there to check
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,12 @@ def _pool(arrays: dict[str, NDArray[np.generic]], shape: tuple[int, ...], path: 
 
 
 def compare_host(
-    path: Path, case: Case, *, isas: list[str], progress: Callable[[str, float], None]
+    path: Path,
+    case: Case,
+    *,
+    isas: list[str],
+    threads: int,
+    progress: Callable[[str, float], None],
 ) -> Iterator[Row]:
     """One row per instruction set, each forced in turn."""
     from filigree.native.model import isas as present
@@ -148,31 +162,35 @@ def compare_host(
         if isa not in present():
             yield Row("host", isa, skipped=f"this machine has {', '.join(present())}")
             continue
-        model = open_packed(path, isa=isa)
+        model = open_packed(path, isa=isa, threads=threads)
         yield _row("host", isa, case, [many(model.run(*arrays)) for arrays in case.inputs])
 
 
 def compare_emulated(
-    data: bytes, case: Case, *, target: str, isas: list[str], wanted: bool
+    data: bytes, case: Case, *, target: str, isas: list[str], threads: int, wanted: bool
 ) -> Iterator[Row]:
     """Rows of one emulated target ("arm64", "wasm"), one per engine and instruction set."""
     from filigree.packaging import emulate
 
+    threads = max(threads, LEAST_THREADS.get(target, 1))
     for engine in ENGINES[target]:
         missing = emulate.available(engine)
         for isa in [isa for isa in ISAS[target] if not isas or isa in isas]:
             if missing:
                 yield Row(engine, isa, skipped=missing, wanted=wanted)
                 continue
-            yield _emulated(engine, isa, data, case, wanted=wanted)
+            yield _emulated(engine, isa, data, case, threads=threads, wanted=wanted)
 
 
-def _emulated(engine: str, isa: str, data: bytes, case: Case, *, wanted: bool) -> Row:
+def _emulated(engine: str, isa: str, data: bytes, case: Case, *, threads: int, wanted: bool) -> Row:
     from filigree.packaging import emulate
     from filigree.packaging.errors import ToolMissing
 
+    def run(arrays: list[F32]) -> list[F32]:
+        return emulate.run(engine, data, arrays, isa=isa, threads=threads)
+
     try:
-        got = [emulate.run(engine, data, arrays, isa=isa) for arrays in case.inputs]
+        got = [run(arrays) for arrays in case.inputs]
     except ToolMissing as error:
         return Row(engine, isa, skipped=error.headline, wanted=wanted)
     return _row(engine, isa, case, got)
@@ -194,6 +212,7 @@ def compare(
     *,
     targets: tuple[str, ...],
     isas: list[str],
+    threads: int = 1,
     named: bool,
     progress: Callable[[str, float], None],
 ) -> list[Row]:
@@ -201,12 +220,15 @@ def compare(
     missing tool matters."""
     rows: list[Row] = []
     if "host" in targets:
-        rows += compare_host(path, case, isas=_host_isas(isas), progress=progress)
+        chosen = _host_isas(isas)
+        rows += compare_host(path, case, isas=chosen, threads=threads, progress=progress)
     data = path.read_bytes()
     for target in targets:
         if target != "host":
             progress(target, 0.5)
-            rows += compare_emulated(data, case, target=target, isas=isas, wanted=named)
+            rows += compare_emulated(
+                data, case, target=target, isas=isas, threads=threads, wanted=named
+            )
     return rows
 
 

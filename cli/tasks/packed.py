@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 
 
-def open_packed(path: Path, *, isa: str | None = None) -> Model:
+def open_packed(path: Path, *, isa: str | None = None, threads: int = 1) -> Model:
     """The packed model at ``path``. Raises the runtime's BadFile, or UsageError for ``isa``."""
     try:
-        return load(path, isa=isa)
+        return load(path, isa=isa, threads=threads)
     except ValueError as error:  # an instruction set that is not here, or not for this file
         raise UsageError(str(error), hint="filigree doctor lists what is present") from error
 
@@ -65,17 +65,17 @@ class OnnxPort:
 
 
 class OnnxModel:
-    """A one-threaded ONNX Runtime session.
+    """An ONNX Runtime session.
 
     Raises UsageError if onnxruntime cannot take the model; inputs that differ from the model's only
     by NHWC against NCHW are transposed.
     """
 
-    def __init__(self, source: Path | bytes, *, name: str | None = None) -> None:
+    def __init__(self, source: Path | bytes, *, name: str | None = None, threads: int = 1) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
         self.name = name or (source.name if isinstance(source, Path) else "the model")
         given = source if isinstance(source, bytes) else str(source)

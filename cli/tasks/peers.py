@@ -1,4 +1,4 @@
-"""Other runtimes to time against, each with one thread on the CPU.
+"""Other runtimes to time against, each on the CPU with as many threads as we have.
 
 A peer takes the inputs of the packed model; images are transposed where its model is NHWC and ours
 is not. A runtime that is not installed is a ToolMissing error that names the package.
@@ -34,18 +34,18 @@ class Opened:
     outputs: list[F32]
 
 
-def open_peer(peer: Peer, inputs: Sequence[F32]) -> Opened:
+def open_peer(peer: Peer, inputs: Sequence[F32], *, threads: int = 1) -> Opened:
     """Load a peer's model and run it once. Raises ToolMissing, BadFile or UsageError."""
-    return PEERS[peer.name](peer.model, list(inputs))
+    return PEERS[peer.name](peer.model, list(inputs), threads)
 
 
-def _onnxruntime(model: Path, inputs: list[F32]) -> Opened:
-    session = OnnxModel(model)
+def _onnxruntime(model: Path, inputs: list[F32], threads: int) -> Opened:
+    session = OnnxModel(model, threads=threads)
     feed = session.feed(inputs)
     return Opened(lambda: session.session.run(None, feed), session.run(inputs))
 
 
-def _openvino(model: Path, inputs: list[F32]) -> Opened:
+def _openvino(model: Path, inputs: list[F32], threads: int) -> Opened:
     os.environ.setdefault("OPENVINO_TELEMETRY", "0")
     try:
         import openvino as ov
@@ -57,7 +57,7 @@ def _openvino(model: Path, inputs: list[F32]) -> Opened:
         ports = zip(read.inputs, inputs, strict=True)
         read.reshape({port.any_name: list(x.shape) for port, x in ports})
         options = {
-            "INFERENCE_NUM_THREADS": 1,
+            "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the processor has it
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -71,13 +71,13 @@ def _openvino(model: Path, inputs: list[F32]) -> Opened:
     return Opened(lambda: request.infer(feed), outputs)
 
 
-def _litert(model: Path, inputs: list[F32]) -> Opened:
+def _litert(model: Path, inputs: list[F32], threads: int) -> Opened:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise _missing("ai-edge-litert") from error
     try:
-        interpreter = Interpreter(model_path=str(model), num_threads=1)
+        interpreter = Interpreter(model_path=str(model), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BadFile(f"LiteRT cannot load {model.name}", [_first_line(error)]) from error
@@ -111,7 +111,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-PEERS: dict[str, Callable[[Path, list[F32]], Opened]] = {
+PEERS: dict[str, Callable[[Path, list[F32], int], Opened]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "litert": _litert,

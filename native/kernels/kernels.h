@@ -3,6 +3,10 @@
  * write up to the next multiple of its lanes past the last position of a plane (the plane's own
  * padding), and nothing else.
  *
+ * A kernel may be called on part of an op: fewer rows, positions, planes. So the order in which an
+ * output's sum is taken depends on the weights alone, not on how many others are computed with it:
+ * results are the same bits for any number of threads.
+ *
  * Every kernel exists as ref.c (the specification: plain loops) and simd.c (one source over
  * simd/simd.h, compiled once per ISA with -DFIL_ISA_<NAME>).
  */

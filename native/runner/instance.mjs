@@ -11,10 +11,12 @@ export class Failure extends Error {
   }
 }
 
-/** ``module`` is a WebAssembly.Module, ``model`` the bytes of a packed model, ``isa`` a name or "auto". */
+/** ``module`` is a WebAssembly.Module, ``model`` the bytes of a packed model, ``isa`` a name or "auto",
+ * ``shared`` the memory of a module with threads. */
 export class Instance {
-  constructor(module, model, isa) {
-    this.w = new WebAssembly.Instance(module, {}).exports;
+  constructor(module, model, isa, shared) {
+    this.w = new WebAssembly.Instance(module, shared ? { env: { memory: shared } } : {}).exports;
+    this.memory = shared ?? this.w.memory;
     if (isa !== "auto" && this.w.fil_w_force(this.put(new TextEncoder().encode(`${isa}\0`))) !== 0) {
       throw new Failure(USAGE, `${isa} is not in this build, or failed its self-test`);
     }
@@ -32,11 +34,11 @@ export class Instance {
 
   /** A view of memory; growing memory detaches it, so it is made anew for each use. */
   view(pointer, bytes) {
-    return new Uint8Array(this.w.memory.buffer, pointer >>> 0, bytes);
+    return new Uint8Array(this.memory.buffer, pointer >>> 0, bytes);
   }
 
   text(pointer) {
-    const bytes = new Uint8Array(this.w.memory.buffer, pointer >>> 0);
+    const bytes = new Uint8Array(this.memory.buffer, pointer >>> 0);
     return new TextDecoder().decode(bytes.slice(0, bytes.indexOf(0)));
   }
 

@@ -1,8 +1,9 @@
-/* runner MODEL OUT-PREFIX ISA REPEATS IN...
- * Opens a packed model and runs it REPEATS times (0: only opens it) on raw float32 files, one per
- * input port, writing OUT-PREFIX0, OUT-PREFIX1, ... ISA "auto" leaves the choice to the runtime.
+/* runner MODEL OUT-PREFIX ISA REPEATS THREADS IN...
+ * Opens a packed model and runs it REPEATS times (0: only opens it) on THREADS threads and on raw
+ * float32 files, one per input port, writing OUT-PREFIX0, OUT-PREFIX1, ... ISA "auto" leaves the
+ * choice to the runtime.
  * Prints {"isa": "neon", "outputs": [[1, 10]]}. What is wrong goes to stderr; exit codes: */
-#include "filigree/filigree.h"
+#include "hosted/team.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,15 @@ __attribute__((noinline)) void runner_mark(void *user, uint32_t op) {
   __asm__ volatile("");
 }
 
+static fil_parallel threads_start(const fil_model *m, const char *count) {
+  fil_parallel p = {.run = fil_team_run, .threads = (uint32_t)strtoul(count, 0, 10)};
+  p.self = fil_team_create(p.threads);
+  p.scratch_bytes = fil_parallel_scratch(m);
+  if (!p.self) fprintf(stderr, "%s threads cannot be started\n", count), exit(EXIT_USAGE);
+  p.scratch = allocate((size_t)p.scratch_bytes * (p.threads - 1));
+  return p;
+}
+
 static void describe(const fil_model *m) {
   printf("{\"isa\": \"%s\", \"outputs\": [", fil_isa_name(m->isa));
   for (uint32_t i = 0; i < m->output_count; i++) {
@@ -105,19 +115,22 @@ static void describe(const fil_model *m) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 5) return fputs("runner MODEL OUT-PREFIX ISA REPEATS IN...\n", stderr), EXIT_USAGE;
+  if (argc < 6)
+    return fputs("runner MODEL OUT-PREFIX ISA REPEATS THREADS IN...\n", stderr), EXIT_USAGE;
   fil_model m;
   isa_force(argv[3]);
   model_open(&m, argv[1]);
-  if ((uint32_t)argc - 5 != m.input_count)
-    return fprintf(stderr, "%d inputs, the model takes %u\n", argc - 5, m.input_count), EXIT_INPUT;
-  const void **inputs = inputs_read(&m, argv + 5);
+  if ((uint32_t)argc - 6 != m.input_count)
+    return fprintf(stderr, "%d inputs, the model takes %u\n", argc - 6, m.input_count), EXIT_INPUT;
+  const void **inputs = inputs_read(&m, argv + 6);
   void **outputs = outputs_allocate(&m);
   void *arena = allocate((size_t)m.arena_bytes);
+  fil_parallel threads = threads_start(&m, argv[5]);
   for (long n = strtol(argv[4], 0, 10); n > 0; n--) {
     runner_mark(0, 0);
-    fil_run_traced(&m, arena, inputs, outputs, runner_mark, 0);
+    fil_run_parallel(&m, arena, inputs, outputs, &threads, runner_mark, 0);
   }
+  fil_team_destroy(threads.self);
   for (uint32_t i = 0; i < m.output_count; i++)
     file_write(argv[2], i, outputs[i], port_bytes(&m.io[m.input_count + i]));
   describe(&m);

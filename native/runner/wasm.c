@@ -1,4 +1,5 @@
-/* A WebAssembly module that imports nothing: one packed model per instance.
+/* A WebAssembly module that imports nothing, but its memory if wasm_threads.c is linked in: one
+ * packed model per instance.
  *
  *   p = fil_w_alloc(bytes)          64-byte aligned, never freed; 0: the host has no more memory
  *   fil_w_force(name)               optional: the instruction set, a zero-terminated name
@@ -6,9 +7,7 @@
  *   fil_w_port(i), fil_w_bytes(i)   inputs first, then outputs; write inputs there, read outputs
  *   fil_w_run()                     as often as you like
  */
-#include "filigree/filigree.h"
-
-#define EXPORT(name) __attribute__((export_name(#name))) name
+#include "runner/wasm.h"
 
 enum { PAGE = 65536 };
 
@@ -16,6 +15,7 @@ extern unsigned char __heap_base;
 
 static uintptr_t heap;
 static fil_model model;
+static const fil_parallel *parallel; /* NULL: one thread */
 static void *arena;
 static void *ports[FIL_MAX_IO];
 
@@ -81,10 +81,15 @@ int32_t EXPORT(fil_w_open)(const void *file, uint32_t bytes) {
   return FIL_OK;
 }
 
+const fil_model *fil_w_opened(void) { return &model; }
+
+void fil_w_use(const fil_parallel *threads) { parallel = threads; }
+
 int32_t EXPORT(fil_w_bad_item)(void) { return model.bad_item; }
 
 void EXPORT(fil_w_run)(void) {
-  fil_run(&model, arena, (const void *const *)ports, ports + model.input_count);
+  void **outputs = ports + model.input_count;
+  fil_run_parallel(&model, arena, (const void *const *)ports, outputs, parallel, 0, 0);
 }
 
 const char *EXPORT(fil_w_isa)(void) { return fil_isa_name(model.isa); }

@@ -100,9 +100,13 @@ const float *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset) 
   return tensor == FIL_NONE ? 0 : fil_write(s, tensor, offset);
 }
 
+/* This part's scratch: a matrix of halves is widened at its start, the rest is the kernel's. */
+static float *scratch_from(const fil_run_state *s, const fil_op *op, uint64_t bytes) {
+  return (float *)(void *)((s->scratch ? s->scratch : s->arena + op->scratch_offset) + bytes);
+}
+
 float *fil_scratch_of(const fil_run_state *s, const fil_op *op) {
-  uint64_t wide = fil_wide_scratch(op, &s->m->weights[op->weights]);
-  return (float *)(void *)(s->arena + op->scratch_offset + wide);
+  return scratch_from(s, op, fil_wide_scratch(op, &s->m->weights[op->weights]));
 }
 
 fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {
@@ -113,7 +117,7 @@ fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {
   return (fil_matrix){
       .values = half ? 0 : values,
       .halves = half ? values : 0,
-      .wide = (float *)(void *)(s->arena + op->scratch_offset),
+      .wide = scratch_from(s, op, 0),
       .bias = (const float *)(const void *)(c + w->bias_offset),
       .index = dense ? 0 : c + w->index_offset,
       .count = dense ? 0 : (const uint16_t *)(const void *)(c + w->count_offset),
@@ -135,4 +139,19 @@ fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op) {
   e.residual = fil_read(s, op->in[1], op->y_offset);
   e.residual_pitch = s->m->tensors[op->in[1]].pitch;
   return e;
+}
+
+void fil_skip_residual(fil_epilogue *e, size_t elements) {
+  if (e->residual) e->residual += elements;
+}
+
+fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, size_t pitch,
+                         fil_epilogue *e) {
+  fil_span groups = fil_share_groups(w, s->part);
+  if (fil_is_empty(groups)) return groups;
+  size_t row = (size_t)groups.first * w->block_rows;
+  *out += row * pitch;
+  fil_skip_residual(e, row * e->residual_pitch);
+  fil_keep_groups(w, groups);
+  return groups;
 }

@@ -2,14 +2,17 @@
 #ifndef FIL_CONTEXT_H
 #define FIL_CONTEXT_H
 #include "kernels/kernels.h"
+#include "runtime/part.h"
 
-/* One run: the model and the caller's buffers. */
+/* One run: the model and the caller's buffers, and which part of an op to do. */
 typedef struct fil_run_state {
   const fil_model *m;
   uint8_t *arena;
   const void *const *inputs;
   void *const *outputs;
   uint32_t from, to; /* output rows that a convolution is to make: all of them, or a band's */
+  fil_part part;
+  uint8_t *scratch; /* of this part; NULL: what the op has in the arena */
 } fil_run_state;
 
 /* The ISA for a model of `lanes` lanes; FIL_ISA_COUNT if the forced one does not fit. */
@@ -79,4 +82,12 @@ fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op);
 float *fil_scratch_of(const fil_run_state *s, const fil_op *op);        /* the kernel's own */
 fil_epilogue fil_act_of(const fil_op *op);                              /* activation only */
 fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op); /* and in[1] as residual */
+
+/* Narrow a product to this part's share of the groups of rows: w, and where their rows start in out
+ * and in the residual. pitch: from row to row of out. Returns the groups. */
+fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, size_t pitch,
+                         fil_epilogue *e);
+
+/* The residual `elements` further on, if there is one. */
+void fil_skip_residual(fil_epilogue *e, size_t elements);
 #endif

@@ -12,3 +12,14 @@ uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights) {
   if (!weights) return 0;
   return fil_wide_scratch(op, weights) + kernel_scratch(op, weights->cols);
 }
+
+uint64_t fil_parallel_scratch(const fil_model *m) {
+  uint64_t most = 0;
+  for (uint32_t i = 0; i < m->op_count; i++) {
+    const fil_op *op = &m->ops[i];
+    if (op->weights == FIL_NONE) continue;
+    uint64_t bytes = fil_op_scratch(op, &m->weights[op->weights]);
+    if (bytes > most) most = bytes;
+  }
+  return (most + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
+}

@@ -18,7 +18,8 @@ AUTO = "auto"
 @dataclass(frozen=True)
 class Job:
     """``repeats`` runs of the packed model ``fil`` on ``inputs``, one contiguous array per port.
-    ``isa`` is a name or "auto"; ``runner`` is what build.runner made for ``target``."""
+    ``isa`` is a name or "auto"; ``runner`` is what build.runner made for ``target``; ``threads`` is
+    1 where ``target`` has none."""
 
     target: Target
     runner: Path
@@ -26,6 +27,7 @@ class Job:
     inputs: list[F32]
     isa: str = AUTO
     repeats: int = 1
+    threads: int = 1
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """The file protocol that native/runner/main.c and run_wasm.mjs share:
-RUNNER MODEL OUT-PREFIX ISA REPEATS IN..., raw float32 files, one line of JSON, exit codes."""
+RUNNER MODEL OUT-PREFIX ISA REPEATS THREADS IN..., raw float32 files, a line of JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(job: Job, command: list[str]) -> Result:
         for path, array in zip(inputs, job.inputs, strict=True):
             path.write_bytes(array.tobytes())
         prefix = folder / "out"
-        words = [folder / "model.fil", prefix, job.isa, job.repeats, *inputs]
+        words = [folder / "model.fil", prefix, job.isa, job.repeats, job.threads, *inputs]
         said = json.loads(_call(job, [*command, *map(str, words)]))
         shapes = enumerate(said["outputs"])
         outputs = [np.fromfile(f"{prefix}{i}", np.float32).reshape(shape) for i, shape in shapes]

@@ -12,20 +12,26 @@ SCALAR = "scalar"
 @dataclass(frozen=True)
 class Target:
     """One build of the runner. ``triple`` is clang's name of the machine; ``isas`` are linked in
-    beside scalar, slowest first; ``flags`` go to every file; ``cpu`` is what QEMU pretends to be:
-    the oldest that the build promises to run on."""
+    beside scalar, slowest first; ``runner`` are files of native/runner; ``flags`` go to every file,
+    ``link`` to wasm-ld; ``cpu`` is what QEMU pretends to be: the oldest that the build promises to
+    run on."""
 
     name: str
     family: str
     triple: str
     isas: tuple[str, ...]
-    runner: str
+    runner: tuple[str, ...]
     flags: tuple[str, ...] = ()
     cpu: str = ""
+    link: tuple[str, ...] = ()
 
     @property
     def is_wasm(self) -> bool:
-        return self.family == "wasm"
+        return self.triple == "wasm32"
+
+    @property
+    def has_threads(self) -> bool:
+        return not self.is_wasm or ATOMICS in self.flags
 
     def has(self, isa: str) -> bool:
         return isa in (SCALAR, *self.isas)
@@ -40,12 +46,19 @@ class Engine:
     program: str
 
 
+ATOMICS = "-matomics"
 WASM_FLAGS = ("-msimd128", "-mbulk-memory")
+WASM_THREADS = ("--import-memory", "--shared-memory", "--max-memory=2147483648")
 
 TARGETS = (
-    Target("arm64", "arm64", "aarch64-linux-gnu", ("neon",), "main.c", cpu="cortex-a53"),
-    Target("wasm", "wasm", "wasm32", ("wasm",), "wasm.c", WASM_FLAGS),
-    Target("wasm-relaxed", "wasm", "wasm32", ("wasm", "wasm_relaxed"), "wasm.c", WASM_FLAGS),
+    Target("arm64", "arm64", "aarch64-linux-gnu", ("neon",), ("main.c",), cpu="cortex-a53"),
+    Target("wasm", "wasm", "wasm32", ("wasm",), ("wasm.c",), WASM_FLAGS),
+    Target("wasm-relaxed", "wasm", "wasm32", ("wasm", "wasm_relaxed"), ("wasm.c",), WASM_FLAGS),
+    Target(
+        *("wasm-threads", "wasm-threads", "wasm32", ("wasm",), ("wasm.c", "wasm_threads.c")),
+        (*WASM_FLAGS, ATOMICS, "-mmutable-globals"),
+        link=(*WASM_THREADS, "--export=__stack_pointer"),
+    ),
 )
 
 
@@ -61,6 +74,7 @@ ENGINES = (
     Engine("wasm-wasmtime", target("wasm"), "wasmtime"),
     Engine("wasm-relaxed-node", target("wasm-relaxed"), "node"),
     Engine("wasm-relaxed-wasmtime", target("wasm-relaxed"), "wasmtime"),
+    Engine("wasm-threads-node", target("wasm-threads"), "node"),
 )
 EITHER = {"wasm": ("wasm-node", "wasm-wasmtime")}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from filigree.cli.tasks import timing
 from tests.cli.conftest import Cli
 
 pytest.importorskip("onnxruntime")
@@ -37,6 +40,7 @@ def test_ours_twin_and_peer_take_turns(
     assert [r["name"] for r in found["results"]] == ["filigree", "filigree dense", "onnxruntime"]
     assert found["results"][0]["ratio"] == 1.0
     assert found["threads"] == 1
+    assert len(found["cores"]) <= 1
     for result in found["results"]:
         assert 0 < result["minimum"] <= result["median"]
         assert result["samples"] >= 15
@@ -52,6 +56,41 @@ def test_text(cli: Cli, fil_file: Path) -> None:
     assert lines[0].startswith("scalar, one thread, ")
     assert lines[2].split()[0] == "filigree"
     assert lines[4].split() == ["layer", "time", "share", "dense", "twin", "speed-up"]
+
+
+def test_threads(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
+    words = ["--threads", "2", "--seconds", "0.05", "--against", onnx_file, "--vs", "onnxruntime"]
+    done = cli("bench", fil_file, *words)
+    assert (done.code, done.err) == (0, "")
+    assert ", 2 threads, " in done.out.splitlines()[0]
+    found = json.loads(cli("bench", fil_file, *words, "--dense", "--json").out)
+    assert found["threads"] == 2
+    assert len(found["cores"]) in (0, 1, 2)
+    assert all(r["difference"] < 1e-4 for r in found["results"][1:])
+
+
+def test_every_thread_is_pinned(fil_file: Path) -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system does not pin")
+    before = os.sched_getaffinity(0)
+    with timing.pinned(2) as found:
+        assert set(found) == set(sorted(before)[-2:])
+    started, stop = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        stop.wait()
+
+    other = threading.Thread(target=work)
+    other.start()
+    started.wait()
+    with timing.pinned(1) as (core,):
+        assert {frozenset(os.sched_getaffinity(t)) for t in (0, other.native_id or 0)} == {
+            frozenset({core})
+        }
+    assert os.sched_getaffinity(other.native_id or 0) == os.sched_getaffinity(0) == before
+    stop.set()
+    other.join()
 
 
 def test_options_that_do_not_go_together(cli: Cli, fil_file: Path) -> None:

@@ -51,6 +51,14 @@ def test_json_and_saved_output_agree(cli: Cli, fil_file: Path, array: Path, tmp_
     assert entry["top"][0]["score"] == pytest.approx(float(values.max()))
 
 
+def test_threads_give_the_same_bits(cli: Cli, fil_file: Path, array: Path, tmp_path: Path) -> None:
+    one, three = tmp_path / "one.npy", tmp_path / "three.npy"
+    assert json.loads(cli("run", fil_file, array, "--json", "--save", one).out)["threads"] == 1
+    done = cli("run", fil_file, array, "--json", "--threads", "3", "--save", three)
+    assert json.loads(done.out)["threads"] == 3
+    assert three.read_bytes() == one.read_bytes()
+
+
 def test_image_with_flags(cli: Cli, fil_file: Path, picture: Path) -> None:
     done = cli("run", fil_file, picture, "--mean", "127.5", "--scale", "127.5", "--crop", "0.9")
     assert (done.code, done.err) == (0, "")

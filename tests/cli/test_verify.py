@@ -11,6 +11,7 @@ import pytest
 
 from filigree.native.model import isas
 from tests.cli.conftest import Cli, tiny_onnx
+from tests.packaging.conftest import need_engine
 
 pytest.importorskip("onnxruntime")
 
@@ -26,6 +27,26 @@ def test_every_isa_agrees(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
     rows = [line.split() for line in lines[2:]]
     assert [row[1] for row in rows] == isas()
     assert all(row[0] == "host" and row[3] == "agrees" for row in rows)
+
+
+def test_threads(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
+    done = cli("verify", fil_file, "--against", onnx_file, "--threads", "3")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(
+        "tiny.fil against tiny.onnx in ONNX Runtime: 4 inputs, 3 threads, allowed 0.0001 "
+    )
+    assert done.out.count("agrees") == len(isas())
+
+
+@pytest.mark.parametrize("target", ["arm64", "wasm-threads-node"])
+def test_threads_elsewhere(cli: Cli, onnx_file: Path, fil_file: Path, target: str) -> None:
+    need_engine(target)
+    words = ["--on", target, "--threads", "2", "--inputs", "1", "--json"]
+    done = cli("verify", fil_file, "--against", onnx_file, *words)
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert found["threads"] == 2
+    assert [(row["target"], row["agrees"]) for row in found["rows"]] == [(target, True)]
 
 
 def test_json_and_one_isa_and_real_data(
@@ -72,7 +93,9 @@ def test_disagreement(cli: Cli, fil_file: Path, tmp_path: Path) -> None:
 def test_unknown_target_and_isa(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
     done = cli("verify", fil_file, "--against", onnx_file, "--on", "host,vax")
     assert (done.code, done.out) == (2, "")
-    assert done.err == "error: --on vax: unknown; known: host, arm64, wasm, all\n"
+    assert (
+        done.err == "error: --on vax: unknown; known: host, arm64, wasm, wasm-threads-node, all\n"
+    )
     done = cli("verify", fil_file, "--against", onnx_file, "--isa", "mmx")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: --isa mmx: unknown; known: scalar, ")

@@ -32,6 +32,17 @@ static uint8_t *exact_copy(const void *data, size_t bytes) {
   return p;
 }
 
+static inline uint8_t *read_file(const char *path, size_t *bytes) {
+  FILE *f = fopen(path, "rb");
+  if (!f || fseek(f, 0, SEEK_END)) exit(2);
+  *bytes = (size_t)ftell(f);
+  rewind(f);
+  uint8_t *data = exact(*bytes);
+  if (fread(data, 1, *bytes, f) != *bytes) exit(2);
+  fclose(f);
+  return data;
+}
+
 /* Make every checksum that can be found right, so that damage reaches the deeper checks. */
 static void repair(uint8_t *file, size_t bytes) {
   fil_header h;
@@ -91,10 +102,20 @@ static void fence(const guard *g, uint32_t next) {
 
 static void fence_next(void *user, uint32_t op) { fence(user, op + 1); }
 
-/* Run m on every ISA that this file and machine allow. */
+/* fil_parallel.run without threads, the last part first. */
+static void run_backwards(void *self, void (*task)(void *data, uint32_t part), void *data,
+                          uint32_t parts) {
+  (void)self;
+  while (parts--) task(data, parts);
+}
+
+/* Run m on every ISA that this file and machine allow, in one part and in three. */
 static void run_guarded(fil_model *m) {
   void *ports[FIL_MAX_IO];
   guard g = {m, exact(m->arena_bytes)};
+  fil_parallel three = {.run = run_backwards, .threads = 3};
+  three.scratch_bytes = fil_parallel_scratch(m);
+  three.scratch = exact(2 * three.scratch_bytes);
   uint32_t count = m->input_count + m->output_count;
   for (uint32_t i = 0; i < count; i++) {
     uint64_t bytes = m->tensors[m->io[i].tensor].bytes;
@@ -105,17 +126,21 @@ static void run_guarded(fil_model *m) {
   for (int isa = 0; isa < FIL_ISA_COUNT; isa++) {
     if (!fil_isa_present((fil_isa)isa) || m->lanes % fil_isa_lanes((fil_isa)isa)) continue;
     m->isa = (fil_isa)isa;
-    fence(&g, 0);
-    fil_run_traced(m, g.arena, (const void *const *)ports, ports + m->input_count, fence_next, &g);
+    for (int parts = 1; parts <= 3; parts += 2) {
+      fence(&g, 0);
+      fil_run_parallel(m, g.arena, (const void *const *)ports, ports + m->input_count,
+                       parts > 1 ? &three : NULL, fence_next, &g);
+    }
   }
   ASAN_UNPOISON_MEMORY_REGION(g.arena, (size_t)m->arena_bytes);
   ASAN_UNPOISON_MEMORY_REGION(m->constants, (size_t)m->constants_bytes);
   for (uint32_t i = 0; i < count; i++) free(ports[i]);
   free(g.arena);
+  free(three.scratch);
 }
 
 /* Open exactly `bytes` bytes and run them if accepted and small. Returns fil_open's status. */
-static fil_status open_and_run(const uint8_t *data, size_t bytes, int fix) {
+static inline fil_status open_and_run(const uint8_t *data, size_t bytes, int fix) {
   uint8_t *file = exact_copy(data, bytes);
   fil_model m;
   if (fix) repair(file, bytes);

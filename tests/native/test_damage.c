@@ -2,17 +2,6 @@
  * and with its checksums repaired (refused, or run without touching a byte it should not). */
 #include "harness.h"
 
-static uint8_t *read_file(const char *path, size_t *bytes) {
-  FILE *f = fopen(path, "rb");
-  if (!f || fseek(f, 0, SEEK_END)) exit(2);
-  *bytes = (size_t)ftell(f);
-  rewind(f);
-  uint8_t *data = malloc(*bytes);
-  if (!data || fread(data, 1, *bytes, f) != *bytes) exit(2);
-  fclose(f);
-  return data;
-}
-
 /* Every bit, and the whole byte. */
 static const uint8_t masks[] = {1, 2, 4, 8, 16, 32, 64, 128, 255};
 

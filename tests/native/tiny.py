@@ -284,3 +284,67 @@ def band(*, lanes: int = LANES) -> Tiny:
     t.op(c.FIL_OP_REDUCE, (whole,), y, p={"reduce": sums})
     t.set_lifetimes()
     return t
+
+
+def shared_out(*, lanes: int = LANES) -> Tiny:
+    """Every kind of op once, each long enough for several threads, in uneven shapes:
+    x (1, 3, 45, 24) -> y (1, 37, 8), a softmax over 8 for each of 37."""
+    t = Tiny(lanes=lanes)
+    x = t.port("x", (3, 45, 24), split=1)
+
+    def weights(values: F32, *, block_rows: int, coding: int = c.FIL_CODING_NONE) -> int:
+        rows, cols = values.shape
+        return t.matrix(values * 4 / cols, prime_paint(rows), block_rows=block_rows, coding=coding)
+
+    w_conv = weights(prime_paint(10, 27), block_rows=4)
+    w_few = weights(prime_paint(20, 90), block_rows=1)
+    w_dw = weights(prime_paint(20, 9), block_rows=1)
+    w_d8 = weights(_checker(66, 10, 1), block_rows=1, coding=c.FIL_CODING_D8)
+    w_u16 = weights(_checker(10, 66, 4), block_rows=4, coding=c.FIL_CODING_U16)
+    w_fc = weights(_checker(37, 20, 2), block_rows=2, coding=c.FIL_CODING_D8)
+    a, b = t.tensor((10, 23, 12), split=1), t.tensor((10, 23, 12), split=1)
+    wide, small = t.tensor((66, 23, 12), split=1), t.tensor((20, 6, 3), split=1)
+    deep, pooled = t.tensor((20, 6, 3), split=1), t.tensor((20, 3, 2), split=1)
+    mean, scores, squared = t.tensor((20,)), t.tensor((37,)), t.tensor((37,))
+    mixed = t.tensor((37, 8), split=1)
+    mixer = t.constant(prime_paint(1, 8))
+    y = t.port("y", (37, 8), output=True)
+
+    relu = dict(act=c.FIL_ACT_CLAMP, act_lo=0.0, act_hi=6.0)
+    swish = dict(act=c.FIL_ACT_HARDSWISH, act_lo=1 / 6, act_hi=0.5)
+    half = dict(kh=3, kw=3, sh=2, sw=2, dh=1, dw=1, pad_top=1, pad_left=1)
+    stem = dict(channels=3, in_h=45, in_w=24, out_h=23, out_w=12, cs=45 * 24, ys=24, xs=1, **half)
+    t.op(c.FIL_OP_CONV, (x,), a, weights=w_conv, p={"conv": stem}, **relu)
+    plane = dict(in_h=23, in_w=12, cs=t.tensors[a].pitch, ys=12, xs=1)
+    point = dict(out_h=23, out_w=12, kh=1, kw=1, sh=1, sw=1, dh=1, dw=1)
+    grow, shrink = dict(channels=10, **plane, **point), dict(channels=66, **plane, **point)
+    t.op(c.FIL_OP_SPMM, (a,), wide, weights=w_d8, p={"conv": grow}, **swish)
+    t.op(c.FIL_OP_SPMM, (wide, a), b, weights=w_u16, p={"conv": shrink})
+    quarter = dict(half, sh=4, sw=4)
+    t.op(
+        *(c.FIL_OP_CONV, (b,), small),
+        weights=w_few,
+        p={"conv": dict(channels=10, **plane, out_h=6, out_w=3, **quarter)},
+    )
+    pitch = t.tensors[small].pitch
+    same = dict(half, sh=1, sw=1, in_h=6, in_w=3, out_h=6, out_w=3, cs=pitch, ys=3, xs=1)
+    t.op(c.FIL_OP_DWCONV, (small,), deep, weights=w_dw, p={"conv": dict(channels=20, **same)})
+    window = dict(channels=20, in_h=6, in_w=3, out_h=3, out_w=2, kh=2, kw=2, sh=2, sw=2)
+    window |= dict(dh=1, dw=1, mode=c.FIL_POOL_AVG)
+    t.op(c.FIL_OP_POOL, (deep,), pooled, p={"pool": window}, **relu)
+    sums = dict(outer=20, reduce=6, inner=1, reduce_s=1, outer_so=1)
+    sums["outer_s"] = t.tensors[pooled].pitch
+    t.op(c.FIL_OP_REDUCE, (pooled,), mean, p={"reduce": sums})
+    t.op(c.FIL_OP_SPMV, (mean,), scores, weights=w_fc, p=_conv(20, 1, pitch=1), **swish)
+    walk = dict(dim=[1, 1, 1, 37], sa=[0, 0, 0, 1], sb=[0, 0, 0, 1], so=[0, 0, 0, 1])
+    t.op(c.FIL_OP_MAP, (scores, scores), squared, fn=c.FIL_MAP_MUL, p={"map": walk})
+    to = t.tensors[mixed].pitch
+    product = dict(batch=1, m=37, n=8, k=1, am=1, ak=1, bk=8, cm=to)
+    t.op(c.FIL_OP_MATMUL, (squared, mixer), mixed, p={"matmul": product})
+    flat = dict(dim=[1, 1, 37, 8], sa=[0, 0, to, 1], sb=[0, 0, 0, 0], so=[0, 0, 8, 1])
+    loose = t.tensor((37, 8))
+    t.op(c.FIL_OP_MAP, (mixed,), loose, fn=c.FIL_MAP_COPY, p={"map": flat})
+    axis = dict(outer=37, axis=8, inner=1, outer_s=8, axis_s=1, inner_s=0)
+    t.op(c.FIL_OP_SOFTMAX, (loose,), y, p={"softmax": axis})
+    t.set_lifetimes()
+    return t

@@ -19,6 +19,7 @@ ENGINES = (
     "wasm-wasmtime",
     "wasm-relaxed-node",
     "wasm-relaxed-wasmtime",
+    "wasm-threads-node",
 )
 TOOLS = {"arm64": "qemu", "node": "node", "wasmtime": "wasmtime"}
 

@@ -72,7 +72,7 @@ def test_manifest_lists_every_file(unpacked: Path) -> None:
         )
         for p in there
     }
-    assert {"model.fil", "main.c", "Makefile", "kernels/spmm/ref.c"} <= set(hashes)
+    assert {"model.fil", "main.c", "Makefile", "kernels/spmm/ref.c", "hosted/team.c"} <= set(hashes)
 
 
 @pytest.mark.parametrize("words", [(), ("ISAS=",)], ids=["every-isa", "portable"])
@@ -82,11 +82,12 @@ def test_builds_alone_and_runs(
     strict = "CFLAGS=-O2 -Wall -Wextra -Wshadow -Wvla -Werror"
     make(unpacked, f"CC={gcc}", strict, *words)
     image.tofile(unpacked / "in")
-    run = [unpacked / "example", "model.fil", "in"]
-    done = subprocess.run(run, cwd=unpacked, capture_output=True, text=True, check=True)
-    got = np.array(done.stdout.split(), np.float32)
     want = np.ravel(Model.from_bytes(sample).run(image))
-    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    for threads in ("1", "3"):
+        run = [unpacked / "example", "model.fil", "in", threads]
+        done = subprocess.run(run, cwd=unpacked, capture_output=True, text=True, check=True)
+        got = np.array(done.stdout.split(), np.float32)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_platform_writes_nothing(packed: Path, tmp_path: Path) -> None:

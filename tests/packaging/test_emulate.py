@@ -81,6 +81,32 @@ def test_relaxed_module_is_found_by_its_isa(sample: bytes, image: F32) -> None:
     np.testing.assert_allclose(got, host(sample, image)[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["arm64", "wasm-threads-node"])
+def test_threads_give_the_same_bits(name: str) -> None:
+    need_engine(name)
+    fil, x = tiny.shared_out().encode(), tiny.prime_paint(1, 3, 45, 24)
+    (one,) = emulate.run(name, fil, [x])
+    np.testing.assert_allclose(one, host(fil, x)[0], rtol=1e-5, atol=1e-6)
+    for threads in (2, 3, 5):
+        (got,) = emulate.run(name, fil, [x], threads=threads)
+        np.testing.assert_array_equal(got, one)
+
+
+def test_wasm_with_threads_has_the_bits_of_wasm_without() -> None:
+    need_engine("wasm-threads-node")
+    fil, x = tiny.shared_out().encode(), tiny.prime_paint(1, 3, 45, 24)
+    want = emulate.run("wasm-node", fil, [x], threads=3)  # has one
+    np.testing.assert_array_equal(emulate.run("wasm-threads-node", fil, [x], threads=3), want)
+
+
+def test_a_number_of_threads_that_there_cannot_be() -> None:
+    for name in ("arm64", "wasm-threads-node"):
+        need_engine(name)
+        fil, x = tiny.shared_out().encode(), tiny.prime_paint(1, 3, 45, 24)
+        with pytest.raises(targets.UnknownTarget):
+            emulate.run(name, fil, [x], threads=1000)
+
+
 def test_several_ports_and_memory_that_grows(engine: str) -> None:
     size = 1 << 18  # 1 MiB each: more than a fresh WebAssembly memory
     fil = elementwise(size)
@@ -125,7 +151,7 @@ def test_wasm_imports_nothing() -> None:
     need_engine("wasm-wasmtime")
     wasmtime = pytest.importorskip("wasmtime")
     for row in targets.TARGETS:
-        if row.is_wasm:
+        if row.is_wasm and not row.has_threads:
             module = wasmtime.Module.from_file(wasmtime.Engine(), str(build.runner(row)))
             assert not module.imports
 

@@ -27,7 +27,8 @@ typedef enum fil_isa {
   FIL_ISA_COUNT
 } fil_isa;
 
-/* Called by fil_run_traced after an op has run: once, or once per step of its band. */
+/* Called during a traced run, on the caller's thread, after an op has run: once, or once per step
+ * of its band. */
 typedef void (*fil_trace)(void *user, uint32_t op);
 
 /* An opened model: pointers into the caller's file, which must outlive it. Plain data, copyable. */
@@ -62,6 +63,29 @@ void fil_run(const fil_model *m, void *arena, const void *const *inputs, void *c
 /* The same, calling trace(user, op index) after every op: per-layer timing and inspection. */
 void fil_run_traced(const fil_model *m, void *arena, const void *const *inputs,
                     void *const *outputs, fil_trace trace, void *user);
+
+/* How one run uses several threads. The library starts none: `run` is the caller's (hosted/pool.h
+ * has one over POSIX threads) and calls task(data, part) once for every part in [0, parts), in any
+ * order and on any threads, and returns when all of them have and what they wrote can be read. A
+ * task never waits for another, so calling them one after the other is right too. */
+typedef struct fil_parallel {
+  void (*run)(void *self, void (*task)(void *data, uint32_t part), void *data, uint32_t parts);
+  void *self;
+  uint32_t threads; /* the most parts of an op, 1 or more */
+  void *scratch;    /* (threads - 1) * scratch_bytes, aligned to FIL_ALIGN; one run at a time */
+  uint64_t scratch_bytes; /* of a thread: fil_parallel_scratch(m) */
+} fil_parallel;
+
+/* Bytes of scratch of every thread but the first, which has the arena's: a multiple of FIL_ALIGN,
+ * 0 if the program needs none. */
+uint64_t fil_parallel_scratch(const fil_model *m);
+
+/* fil_run_traced on several threads: to the same bits, however many. parallel and trace may be
+ * NULL. Every op is split into parts of equal work; one too small to be worth it runs in the
+ * caller. */
+void fil_run_parallel(const fil_model *m, void *arena, const void *const *inputs,
+                      void *const *outputs, const fil_parallel *parallel, fil_trace trace,
+                      void *user);
 
 /* Where a tensor lives during a run (arena or constant tensors), for inspection. */
 const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tensor);

@@ -60,7 +60,7 @@ static void finish_row(const fil_reduce_args *a, float *out) {
 
 void FIL_KERNEL(reduce)(const fil_reduce_args *a) {
   fil_reduce g = *a->g;
-  if (g.inner == 1 && g.outer_s == 1) { /* lanes over the outer axis */
+  if (g.inner == 1 && g.outer_s == 1 && g.reduce_s != 1) { /* lanes over the outer axis */
     g.inner = g.outer, g.inner_s = 1, g.inner_so = g.outer_so;
     g.outer = 1;
   }

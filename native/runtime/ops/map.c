@@ -36,14 +36,36 @@ fil_status fil_map_check(const fil_model *m, const fil_op *op, uint64_t *work) {
   return FIL_OK;
 }
 
+/* The outermost axis that is long enough to be shared out evenly, or else the longest. */
+static int axis_to_share(const fil_map *g, fil_part p) {
+  int longest = 0;
+  for (int i = 0; i < FIL_MAP_RANK; i++) {
+    if (g->dim[i] / FIL_PART_EVEN >= p.count) return i;
+    if (g->dim[i] > g->dim[longest]) longest = i;
+  }
+  return longest;
+}
+
+static fil_span take_span(const fil_run_state *s, fil_map *g, fil_map_args *a) {
+  int axis = axis_to_share(g, s->part);
+  fil_span span = fil_share(s->part, g->dim[axis], 1);
+  if (a->a) a->a += (size_t)span.first * (uint32_t)g->sa[axis];
+  if (a->b) a->b += (size_t)span.first * (uint32_t)g->sb[axis];
+  a->out += (size_t)span.first * (uint32_t)g->so[axis];
+  g->dim[axis] = span.end - span.first;
+  return span;
+}
+
 void fil_map_run(const fil_run_state *s, const fil_op *op) {
+  fil_map g = op->p.map;
   fil_map_args a = {
       .a = fil_read(s, op->in[0], op->x_offset),
       .b = fil_read(s, op->in[1], op->y_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .g = &op->p.map,
+      .g = &g,
       .fn = op->fn,
       .e = fil_act_of(op),
   };
+  if (fil_is_empty(take_span(s, &g, &a))) return;
   fil_map_by_isa[s->m->isa](&a);
 }

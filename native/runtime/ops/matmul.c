@@ -13,13 +13,26 @@ fil_status fil_matmul_check(const fil_model *m, const fil_op *op, uint64_t *work
   return fil_inside(m, op->out, fil_reach(c, g->n, 1)) ? FIL_OK : FIL_E_BOUNDS;
 }
 
+/* This part's matrices, or its rows of every matrix if there are more of those. */
+static fil_span take_rows(const fil_run_state *s, fil_matmul *g, fil_matmul_args *a) {
+  int batches = g->batch > g->m;
+  fil_span span = fil_share(s->part, batches ? g->batch : g->m, 1);
+  a->a += (size_t)span.first * (batches ? g->ab : g->am);
+  a->b += (size_t)span.first * (batches ? g->bb : 0);
+  a->out += (size_t)span.first * (batches ? g->cb : g->cm);
+  *(batches ? &g->batch : &g->m) = span.end - span.first;
+  return span;
+}
+
 void fil_matmul_run(const fil_run_state *s, const fil_op *op) {
+  fil_matmul g = op->p.matmul;
   fil_matmul_args a = {
       .a = fil_read(s, op->in[0], op->x_offset),
       .b = fil_read(s, op->in[1], op->y_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .g = &op->p.matmul,
+      .g = &g,
       .e = fil_act_of(op),
   };
+  if (fil_is_empty(take_rows(s, &g, &a))) return;
   fil_matmul_by_isa[s->m->isa](&a);
 }

@@ -17,13 +17,19 @@ fil_status fil_pool_check(const fil_model *m, const fil_op *op, uint64_t *work) 
 }
 
 void fil_pool_run(const fil_run_state *s, const fil_op *op) {
+  fil_pool g = op->p.pool;
+  fil_span planes = fil_share(s->part, g.channels, 1);
   fil_pool_args a = {
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .g = &op->p.pool,
+      .g = &g,
       .x_pitch = s->m->tensors[op->in[0]].pitch,
       .out_pitch = s->m->tensors[op->out].pitch,
       .e = fil_act_of(op),
   };
+  g.channels = planes.end - planes.first;
+  if (fil_is_empty(planes)) return;
+  a.x += (size_t)planes.first * a.x_pitch;
+  a.out += (size_t)planes.first * a.out_pitch;
   fil_pool_by_isa[s->m->isa](&a);
 }

@@ -14,11 +14,17 @@ fil_status fil_reduce_check(const fil_model *m, const fil_op *op, uint64_t *work
 }
 
 void fil_reduce_run(const fil_run_state *s, const fil_op *op) {
+  fil_reduce g = op->p.reduce;
+  fil_span outer = fil_share(s->part, g.outer, 1);
   fil_reduce_args a = {
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .g = &op->p.reduce,
+      .g = &g,
       .e = fil_act_of(op),
   };
+  g.outer = outer.end - outer.first;
+  if (fil_is_empty(outer)) return;
+  a.x += (size_t)outer.first * g.outer_s;
+  a.out += (size_t)outer.first * g.outer_so;
   fil_reduce_by_isa[s->m->isa](&a);
 }

@@ -12,10 +12,16 @@ fil_status fil_softmax_check(const fil_model *m, const fil_op *op, uint64_t *wor
 }
 
 void fil_softmax_run(const fil_run_state *s, const fil_op *op) {
+  fil_softmax g = op->p.softmax;
+  fil_span outer = fil_share(s->part, g.outer, 1);
   fil_softmax_args a = {
       .x = fil_read(s, op->in[0], op->x_offset),
       .out = fil_write(s, op->out, op->out_offset),
-      .g = &op->p.softmax,
+      .g = &g,
   };
+  g.outer = outer.end - outer.first;
+  if (fil_is_empty(outer)) return;
+  a.x += (size_t)outer.first * g.outer_s;
+  a.out += (size_t)outer.first * g.outer_s;
   fil_softmax_by_isa[s->m->isa](&a);
 }

@@ -1,6 +1,6 @@
-/* ./example [MODEL [INPUTS]]: runs a packed model once and prints its outputs, a number a line.
- * INPUTS: raw float32 values of every input in order; without it they are zero. */
-#include "filigree/filigree.h"
+/* ./example [MODEL [INPUTS [THREADS]]]: runs a packed model once and prints its outputs, a number a
+ * line. INPUTS: raw float32 values of every input in order; without it they are zero. */
+#include "hosted/team.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +25,14 @@ static size_t elements(const fil_io *port) {
   return n;
 }
 
+static fil_parallel start_threads(const fil_model *m, uint32_t threads) {
+  fil_parallel p = {.run = fil_team_run, .self = fil_team_create(threads), .threads = threads};
+  if (!p.self) perror("threads"), exit(1);
+  p.scratch_bytes = fil_parallel_scratch(m);
+  p.scratch = allocate((size_t)p.scratch_bytes * (threads - 1));
+  return p;
+}
+
 int main(int argc, char **argv) {
   size_t bytes;
   void *file = read_model(argc > 1 ? argv[1] : "model.fil", &bytes);
@@ -40,7 +48,10 @@ int main(int argc, char **argv) {
     if (fread(ports[i], sizeof(float), elements(&m.io[i]), inputs) != elements(&m.io[i]))
       return fprintf(stderr, "%s is too short\n", argv[2]), 1;
 
-  fil_run(&m, arena, (const void *const *)ports, ports + m.input_count);
+  fil_parallel threads = start_threads(&m, argc > 3 ? (uint32_t)atoi(argv[3]) : 1);
+  void **outputs = ports + m.input_count; /* fil_run does with one thread what this does with any */
+  fil_run_parallel(&m, arena, (const void *const *)ports, outputs, &threads, NULL, NULL);
+  fil_team_destroy(threads.self);
   for (uint32_t i = m.input_count; i < count; i++)
     for (size_t k = 0; k < elements(&m.io[i]); k++) printf("%.9g\n", ((float *)ports[i])[k]);
   return 0;
