@@ -63,6 +63,13 @@ def test_every_op_agrees_with_numpy(isa: str, lanes: int, half: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("isa", isas())
+def test_halves_in_a_band_are_the_same_numbers(isa: str) -> None:
+    x = tiny.prime_paint(1, 2, 8, 16)
+    floats, halves = (Model.from_bytes(tiny.band(half=h).encode(), isa=isa) for h in (False, True))
+    np.testing.assert_array_equal(floats.run(x), halves.run(x))
+
+
 @pytest.fixture
 def model() -> Model:
     return Model.from_bytes(tiny.sample().encode())

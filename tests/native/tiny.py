@@ -265,9 +265,9 @@ def sample(*, lanes: int = LANES, half: bool = False) -> Tiny:
     return t
 
 
-def band(*, lanes: int = LANES) -> Tiny:
+def band(*, lanes: int = LANES, half: bool = False) -> Tiny:
     """Two convolutions in a band, a ring of four rows between them: x (1,2,8,16) -> y (1,4)."""
-    t = Tiny(lanes=lanes)
+    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32)
     x = t.port("x", (2, 8, 16), split=1)
     w_conv = t.matrix(prime_paint(4, 18), prime_paint(4), block_rows=4, coding=c.FIL_CODING_NONE)
     w_dw = t.matrix(prime_paint(4, 9), prime_paint(4), block_rows=1, coding=c.FIL_CODING_NONE)
