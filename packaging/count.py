@@ -11,7 +11,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from filigree.packaging import build, sources, targets
 from filigree.packaging.engines import AUTO, Job, qemu, wasmtime
-from filigree.packaging.errors import ToolMissing
+from filigree.packaging.errors import TargetFailed, ToolMissing
 
 COMPILERS = ("cc", "gcc", "clang", "clang-19")
 FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
@@ -29,10 +29,12 @@ MARK = "runner_mark"  # native/runner/main.c calls it before the first operation
 
 @dataclass(frozen=True)
 class _Counts:
-    """Instructions per symbol, and how many had been executed at each mark."""
+    """Instructions per symbol of the run, how many had been executed at each mark, and the
+    operation that ended at each but the first."""
 
     symbols: dict[str, int]
-    marks: list[int]
+    marks: tuple[int, ...]
+    ops: tuple[int, ...]
 
 
 def available() -> str | None:
@@ -49,13 +51,11 @@ def count(
 ) -> dict[str, int]:
     """Instructions of one inference per symbol, most first; code without a symbol is "?".
 
-    Opening the file and the self-test are left out: a run that only opens is subtracted. Raises
-    ToolMissing, BuildFailed, and what emulate.run raises.
+    Opening the file and the self-test are left out. Raises ToolMissing, BuildFailed, and what
+    emulate.run raises.
     """
-    once = _job(fil, inputs, isa=isa)
-    before, after = _counted(replace(once, repeats=0)).symbols, _counted(once).symbols
-    spent = {name: n - before.get(name, 0) for name, n in after.items()}
-    return dict(sorted(((s, n) for s, n in spent.items() if n > 0), key=lambda row: (-row[1], row)))
+    symbols = _counted(_job(fil, inputs, isa=isa)).symbols
+    return dict(sorted(symbols.items(), key=lambda row: (-row[1], row)))
 
 
 def count_ops(
@@ -63,8 +63,13 @@ def count_ops(
 ) -> list[int]:
     """Instructions of one inference per operation of the packed model, in its order: from the end
     of the operation before to its own. They add up to the whole run. Raises what count raises."""
-    marks = _counted(_job(fil, inputs, isa=isa)).marks
-    return [after - before for before, after in itertools.pairwise(marks)]
+    counts = _counted(_job(fil, inputs, isa=isa))
+    if len(counts.marks) != len(counts.ops) + 1:
+        raise TargetFailed(f"a run of more than {len(counts.ops)} operations cannot be counted")
+    total = [0] * (max(counts.ops) + 1)
+    for op, (before, after) in zip(counts.ops, itertools.pairwise(counts.marks), strict=True):
+        total[op] += after - before
+    return total
 
 
 def fuel(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None) -> int:
@@ -88,16 +93,16 @@ def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None) 
 def _counted(job: Job) -> _Counts:
     with tempfile.TemporaryDirectory(prefix="filigree-") as folder:
         out = Path(folder) / "counts"
-        qemu.run(job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}"))
+        said = qemu.run(job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}"))
         if not out.exists():
             raise ToolMissing("this QEMU does not take plugins", hint="QEMU 6 to 8 do")
-        return _parsed(out.read_text(encoding="utf-8"))
+        return _parsed(out.read_text(encoding="utf-8"), said.ops)
 
 
-def _parsed(text: str) -> _Counts:
+def _parsed(text: str, ops: tuple[int, ...]) -> _Counts:
     rows = [line.split(" ", 1) for line in text.splitlines()]
     symbols = {name: int(n) for n, name in rows if name != "@"}
-    return _Counts(symbols, [int(n) for n, name in rows if name == "@"])
+    return _Counts(symbols, tuple(int(n) for n, name in rows if name == "@"), ops)
 
 
 def _plugin() -> Path:

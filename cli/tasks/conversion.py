@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 def twin_of(
     source: Path, packed: Path, *, progress: Callable[[str, float], None] | None = None
 ) -> Converted:
-    """``source`` converted with every layer dense, for the input shapes of ``packed`` and with
-    weights of its element type."""
+    """``source`` converted with every layer dense, for the input shapes and the target of
+    ``packed`` and with weights of its element type."""
     from filigree.cli.tasks.packed import halves, open_program
     from filigree.converter import ConvertOptions, convert
+    from filigree.converter.pipeline import TARGETS
 
     program = open_program(packed)
+    target = program.meta.get("target")
     options = ConvertOptions(
         pattern="dense",
+        target=target if target in TARGETS else "host",
         dtype="float16" if halves(program) else "float32",
         shapes={port.name: port.shape for port in program.inputs},
     )

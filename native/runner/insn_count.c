@@ -1,9 +1,9 @@
-/* A QEMU plugin (interface 1: QEMU 6 to 8) that counts executed instructions per symbol, and how
- * many there were at each call of one symbol, the mark. qemu-aarch64 -plugin
- * libinsn_count.so,out=FILE[,mark=SYMBOL] program ... FILE gets one line "COUNT SYMBOL" per symbol,
- * where code without one counts as "?", then one line "COUNT @" per call of the mark: all
- * instructions before it. The interface is declared here because distributions ship QEMU without
- * its header. */
+/* A QEMU plugin (interface 1: QEMU 6 to 8) that counts executed instructions per symbol, from the
+ * first to the last call of one symbol, the mark, and how many there had been at each of its calls.
+ *   qemu-aarch64 -plugin libinsn_count.so,out=FILE,mark=SYMBOL program ...
+ * FILE gets one line "COUNT SYMBOL" per symbol, where code without one counts as "?", then one line
+ * "COUNT @" per call of the mark: all instructions before it. The interface is declared here
+ * because distributions ship QEMU without its header. */
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,11 +29,15 @@ int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv);
 API extern int qemu_plugin_version;
 int qemu_plugin_version = 1;
 
-enum { SYMBOLS = 8192, NAME = 96, MARKS = 1 << 14 }; /* the last slots take what no longer fits */
+enum {
+  SYMBOLS = 8192,
+  NAME = 96,
+  MARKS = (1 << 16) + 1
+}; /* the last slots take what no longer fits */
 
 static struct {
   char name[NAME];
-  uint64_t count;
+  uint64_t count, first, last; /* now, and at the first and the last mark */
 } table[SYMBOLS];
 static uint64_t total, marks[MARKS];
 static uint32_t mark_count;
@@ -62,8 +66,12 @@ static const char *symbol(const qemu_tb *tb, size_t i) {
 
 static void marked(unsigned cpu, void *user) {
   (void)cpu, (void)user;
+  for (int i = 0; i < SYMBOLS; i++) {
+    table[i].last = table[i].count;
+    if (!mark_count) table[i].first = table[i].count;
+  }
   marks[mark_count] = total;
-  if (mark_count < MARKS - 1) mark_count++;
+  if (mark_count < MARKS - 1) mark_count++; /* the runner keeps as many operations */
 }
 
 /* One addition per run of instructions of the same symbol, each time the block executes. A call
@@ -71,7 +79,7 @@ static void marked(unsigned cpu, void *user) {
 static void translated(uint64_t id, qemu_tb *tb) {
   (void)id;
   size_t n = qemu_plugin_tb_n_insns(tb);
-  if (mark[0] && !strcmp(symbol(tb, 0), mark))
+  if (!strcmp(symbol(tb, 0), mark))
     qemu_plugin_register_vcpu_tb_exec_cb(tb, marked, NO_REGISTERS, 0);
   qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &total, n);
   for (size_t i = 0, end; i < n; i = end) {
@@ -85,8 +93,10 @@ static void finished(uint64_t id, void *user) {
   (void)id, (void)user;
   FILE *f = fopen(out, "w");
   if (!f) return;
-  for (int i = 0; i < SYMBOLS; i++)
-    if (table[i].count) fprintf(f, "%" PRIu64 " %s\n", table[i].count, table[i].name);
+  for (int i = 0; i < SYMBOLS; i++) {
+    uint64_t count = table[i].last - table[i].first;
+    if (count) fprintf(f, "%" PRIu64 " %s\n", count, table[i].name);
+  }
   for (uint32_t i = 0; i < mark_count; i++) fprintf(f, "%" PRIu64 " @\n", marks[i]);
   fclose(f);
 }
@@ -97,7 +107,7 @@ API int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv
     if (!strncmp(argv[i], "out=", 4)) snprintf(out, sizeof out, "%s", argv[i] + 4);
     if (!strncmp(argv[i], "mark=", 5)) snprintf(mark, sizeof mark, "%s", argv[i] + 5);
   }
-  if (!out[0]) return -1;
+  if (!out[0] || !mark[0]) return -1;
   qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
   qemu_plugin_register_atexit_cb(id, finished, 0);
   return 0;

@@ -2,7 +2,9 @@
  * Opens a packed model and runs it REPEATS times (0: only opens it) on THREADS threads and on raw
  * float32 files, one per input port, writing OUT-PREFIX0, OUT-PREFIX1, ... ISA "auto" leaves the
  * choice to the runtime.
- * Prints {"isa": "neon", "outputs": [[1, 10]]}. What is wrong goes to stderr; exit codes: */
+ * Prints {"isa": "neon", "outputs": [[1, 10]], "ops": [0, 1]}: ops as the last run did them, the
+ * same one several times where some rows at a time are done. What is wrong goes to stderr; exit
+ * codes: */
 #include "hosted/team.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,10 +90,23 @@ static void **outputs_allocate(const fil_model *m) {
 
 /* Called before the first operation and after each: what a counter attached to this program marks
  * (packaging/count.py). */
-void runner_mark(void *user, uint32_t op);
-__attribute__((noinline)) void runner_mark(void *user, uint32_t op) {
-  (void)user, (void)op;
-  __asm__ volatile("");
+void runner_mark(void);
+__attribute__((noinline)) void runner_mark(void) { __asm__ volatile(""); }
+
+enum { MOST_OPS = 1 << 16 };
+static uint32_t ops[MOST_OPS], op_count;
+
+static void op_done(void *user, uint32_t op) {
+  (void)user;
+  if (op_count < MOST_OPS) ops[op_count++] = op;
+  runner_mark();
+}
+
+static void run(const fil_model *m, void *arena, const void **inputs, void **outputs,
+                const fil_parallel *threads) {
+  op_count = 0;
+  runner_mark();
+  fil_run_parallel(m, arena, inputs, outputs, threads, op_done, 0);
 }
 
 static fil_parallel threads_start(const fil_model *m, const char *count) {
@@ -111,6 +126,8 @@ static void describe(const fil_model *m) {
     for (int d = 0; d < port->rank; d++) printf(d ? ", %u" : "%u", (unsigned)port->dim[d]);
     putchar(']');
   }
+  fputs("], \"ops\": [", stdout);
+  for (uint32_t i = 0; i < op_count; i++) printf(i ? ", %u" : "%u", (unsigned)ops[i]);
   puts("]}");
 }
 
@@ -126,10 +143,7 @@ int main(int argc, char **argv) {
   void **outputs = outputs_allocate(&m);
   void *arena = allocate((size_t)m.arena_bytes);
   fil_parallel threads = threads_start(&m, argv[5]);
-  for (long n = strtol(argv[4], 0, 10); n > 0; n--) {
-    runner_mark(0, 0);
-    fil_run_parallel(&m, arena, inputs, outputs, &threads, runner_mark, 0);
-  }
+  for (long n = strtol(argv[4], 0, 10); n > 0; n--) run(&m, arena, inputs, outputs, &threads);
   fil_team_destroy(threads.self);
   for (uint32_t i = 0; i < m.output_count; i++)
     file_write(argv[2], i, outputs[i], port_bytes(&m.io[m.input_count + i]));

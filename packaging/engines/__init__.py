@@ -32,9 +32,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """Outputs in port order, the instruction set that was used, and the milliseconds of each run
-    where the engine can time."""
+    """Outputs in port order, the instruction set that was used, the milliseconds of each run where
+    the engine can time, and the operations in the order in which the last run did them, where it
+    says so: one may come several times, some rows at a time."""
 
     outputs: list[F32]
     isa: str
     ms: list[float]
+    ops: tuple[int, ...] = ()

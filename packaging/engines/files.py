@@ -33,7 +33,7 @@ def run(job: Job, command: list[str]) -> Result:
         said = json.loads(_call(job, [*command, *map(str, words)]))
         shapes = enumerate(said["outputs"])
         outputs = [np.fromfile(f"{prefix}{i}", np.float32).reshape(shape) for i, shape in shapes]
-    return Result(outputs, said["isa"], said.get("ms", []))
+    return Result(outputs, said["isa"], said.get("ms", []), tuple(said.get("ops", ())))
 
 
 def _call(job: Job, command: list[str]) -> str:

@@ -24,7 +24,8 @@ def test_arm64_is_what_cmake_builds_for_the_processor() -> None:
 
 def test_flags_are_cmakes() -> None:
     assert sources.isa_flags("wasm_relaxed") == ("-msimd128", "-mrelaxed-simd")
-    assert sources.isa_flags("neon") == ()
+    assert sources.isa_flags("neon") == ("-mtune=cortex-a55", "-fno-unroll-loops")
+    assert sources.isa_flags("scalar") == ()
 
 
 def test_an_isa_picks_the_build_that_has_it() -> None:

@@ -65,19 +65,25 @@ static void copy_taps(const fil_conv *g, float *to, const float *from, uint64_t 
 /* Where input row y lies in the plane: its place in the ring. */
 FIL_INLINE uint64_t place_of(const band *b, uint64_t y) { return y < b->ring ? y : y % b->ring; }
 
-/* Input rows [y, y + rows), which exist, between the zeros that scratch starts with. */
-static void copy_rows(const band *b, float *to, uint64_t y, uint64_t rows) {
+/* `rows` rows that follow each other in the plane, between the zeros that scratch starts with. */
+static void copy_rows(const band *b, float *to, const float *from, uint64_t rows) {
   const fil_conv *g = b->g;
-  const float *x = b->x;
-  uint64_t row = b->l.row, phase = b->l.phase, in_w = g->in_w, stride = g->sw, ring = b->ring;
+  uint64_t row = b->l.row, phase = b->l.phase, in_w = g->in_w, stride = g->sw;
   uint64_t pad = g->pad_left < b->l.columns ? g->pad_left : b->l.columns;
   uint64_t n = b->l.columns - pad < in_w ? b->l.columns - pad : in_w;
   uint64_t even = pad % 2 * phase + pad / 2, odd = (pad + 1) % 2 * phase + (pad + 1) / 2;
-  for (uint64_t at = place_of(b, y); rows; rows--, to += row, at = at + 1 < ring ? at + 1 : 0) {
-    const float *from = x + at * in_w;
+  for (; rows; rows--, to += row, from += in_w) {
     if (stride == 1) copy(to + pad, from, n);
     else if (stride == 2) split(to + even, to + odd, from, n);
     else copy_taps(g, to, from, phase);
+  }
+}
+
+/* Input rows [y, y + rows), which exist. */
+static void copy_ring(const band *b, float *to, uint64_t y, uint64_t rows) {
+  for (uint64_t at = place_of(b, y), n; rows; rows -= n, at = 0, to += n * b->l.row) {
+    n = b->ring - at < rows ? b->ring - at : rows;
+    copy_rows(b, to, b->x + at * b->g->in_w, n);
   }
 }
 
@@ -88,7 +94,7 @@ static void fill_band(const band *b, uint32_t oy, uint32_t outs) {
   if (to > rows) to = rows;
   if (to < from) from = to = rows; /* all of it in the padding */
   zero(b->rows, (uint64_t)from * b->l.row);
-  copy_rows(b, b->rows + (uint64_t)from * b->l.row, (uint64_t)(top + from), (uint64_t)(to - from));
+  copy_ring(b, b->rows + (uint64_t)from * b->l.row, (uint64_t)(top + from), (uint64_t)(to - from));
   zero(b->rows + (uint64_t)to * b->l.row, (uint64_t)(rows - to) * b->l.row);
 }
 
