@@ -16,10 +16,11 @@ HERE = Path(__file__).resolve().parent
 
 
 def cdef(compiler: str) -> str:
-    """The declarations of filigree.h and format.h as plain C, macros expanded."""
-    include = HERE / "include" / "filigree"
+    """The declarations of filigree.h, format.h and probe.h as plain C, macros expanded."""
+    includes = ("-I", str(HERE), "-I", str(HERE / "include"))
+    header = str(HERE / "hosted" / "probe" / "probe.h")
     out = subprocess.run(
-        [compiler, "-E", "-P", "-DFIL_CDEF", "-x", "c", str(include / "filigree.h")],
+        [compiler, "-E", "-P", "-DFIL_CDEF", "-x", "c", *includes, header],
         check=True,
         capture_output=True,
         text=True,
@@ -32,7 +33,7 @@ def main() -> None:
     ffi = FFI()
     ffi.cdef(cdef(compiler))
     ffi.cdef('extern "Python" void fil_py_trace(void *user, uint32_t op);')
-    ffi.set_source("filigree.native._ffi", '#include "filigree/filigree.h"')
+    ffi.set_source("filigree.native._ffi", '#include "hosted/probe/probe.h"')
     ffi.emit_c_code(target)
 
 

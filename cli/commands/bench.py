@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,21 @@ from filigree.cli.options import force_option, json_option, names, register, rep
 
 if TYPE_CHECKING:
     from filigree.cli.tasks.bench import Bench
+    from filigree.cli.tasks.insight import Insight
     from filigree.cli.tasks.layers import Measured
     from filigree.cli.tasks.peers import Peer
 
 PEERS = ("onnxruntime", "openvino", "litert")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write, and how to say it."""
+
+    chart: Path | None
+    report: Path | None
+    by_layer: bool
+    as_json: bool
 
 
 @register("bench", "Time a packed model against others.")
@@ -45,6 +56,10 @@ PEERS = ("onnxruntime", "openvino", "litert")
 @click.option("--dense", is_flag=True, help="Also time our own dense twin (needs --against).")
 @click.option("--layers", "by_layer", is_flag=True, help="Also time every layer.")
 @click.option(
+    "--roofline", is_flag=True, help="Also hold every layer against this machine's limits."
+)
+@click.option("--explain", is_flag=True, help="Also hold the cost table's predictions against it.")
+@click.option(
     "--seconds",
     type=click.FloatRange(0.01, 120),
     default=2.0,
@@ -52,6 +67,9 @@ PEERS = ("onnxruntime", "openvino", "litert")
     help="Time to spend on each candidate.",
 )
 @click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
+@click.option(
+    "--chart", type=click.Path(path_type=Path), metavar="SVG", help="Also draw the times as bars."
+)
 @report_option
 @force_option
 @json_option
@@ -62,24 +80,30 @@ def command(
     against: Path | None,
     dense: bool,
     by_layer: bool,
+    roofline: bool,
+    explain: bool,
     seconds: float,
     isa: str | None,
+    chart: Path | None,
     report: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Time MODEL (.fil) on one pinned core and one thread, taking turns with the others."""
     from filigree.cli.failures import check_paths
-    from filigree.cli.tasks import bench
+    from filigree.cli.tasks import bench, insight
     from filigree.cli.tasks.conversion import twin_of
     from filigree.cli.tasks.packed import open_packed
     from filigree.native.model import Model
 
-    peers = _peers(vs or (), against, on=on, dense=dense, by_layer=by_layer)
-    check_paths(reads=[model, against, *(p.model for p in peers)], writes=[report], force=force)
+    of_host = {"--layers": by_layer, "--roofline": roofline, "--explain": explain}
+    peers = _peers(vs or (), against, on=on, dense=dense, of_host=of_host)
+    reads = [model, against, *(p.model for p in peers)]
+    check_paths(reads=reads, writes=[chart, report], force=force)
+    out = Outputs(chart, report, by_layer=by_layer, as_json=as_json)
     if on != "host":
         result = _in_wasm(model, against if dense else None, on, peers, seconds=seconds, isa=isa)
-        _tell(result, model, report=report, by_layer=False, as_json=as_json)
+        _tell(result, insight.Insight(), model, out)
         return
     ours = bench.Ours(open_packed(model, isa=isa), model.stat().st_size)
     with console.progress() as progress:
@@ -91,7 +115,15 @@ def command(
         if by_layer or report:
             layers = bench.layer_times(ours.model, twin.model if twin else None)
             result = replace(result, layers=layers)
-    _tell(result, model, report=report, by_layer=by_layer, as_json=as_json)
+        seen = insight.study(
+            ours.model,
+            model,
+            of_roofline=roofline,
+            of_explain=explain,
+            seconds=seconds,
+            progress=progress,
+        )
+    _tell(result, seen, model, out)
 
 
 def _in_wasm(
@@ -113,32 +145,44 @@ def _in_wasm(
         )
 
 
-def _tell(
-    result: Bench, model: Path, *, report: Path | None, by_layer: bool, as_json: bool
-) -> None:
-    """Page, JSON or text."""
-    from filigree.cli.tasks import bench
+def _tell(result: Bench, seen: Insight, model: Path, out: Outputs) -> None:
+    """Chart, page, JSON or text."""
+    from filigree.cli.tasks import bench, insight
 
-    if report:
-        write_page(report, model, result)
-    if as_json:
-        console.json({"model": model.name, **bench.as_json(result)})
+    if out.chart:
+        write_chart(out.chart, result)
+    if out.report:
+        write_page(out.report, model, result, seen)
+    if out.as_json:
+        console.json({"model": model.name, **bench.as_json(result), **insight.as_json(seen)})
         return
-    show(result, by_layer=by_layer)
-    if report:
-        console.line(f"wrote {report}")
+    show(result, by_layer=out.by_layer)
+    for table in insight.tables(seen):
+        console.line()
+        for line in table.lines:
+            console.line(line)
+        console.table(table.header, table.rows)
+    for written in filter(None, (out.chart, out.report)):
+        console.line(f"wrote {written}")
 
 
 def _peers(
-    vs: tuple[str, ...], against: Path | None, *, on: str, dense: bool, by_layer: bool
+    vs: tuple[str, ...],
+    against: Path | None,
+    *,
+    on: str,
+    dense: bool,
+    of_host: Mapping[str, bool],
 ) -> list[Peer]:
+    """``of_host``: options that only the host can do, and whether they were given."""
     from filigree.cli.tasks.peers import Peer
     from filigree.converter.errors import UsageError
 
     suffixes = dict.fromkeys(PEERS, ".onnx") if on == "host" else _in_web()
     problems, peers = [], []
-    if by_layer and on != "host":
-        problems.append("--layers times on the host alone")
+    if on != "host":
+        refused = [option for option, asked in of_host.items() if asked]
+        problems += [f"{option} times on the host alone" for option in refused]
     if dense and against is None:
         problems.append("--dense needs --against MODEL, the model that was converted")
     for item in vs:
@@ -211,8 +255,17 @@ def _show_layers(layers: Mapping[str, Measured]) -> None:
     )
 
 
-def write_page(report: Path, model: Path, result: Bench) -> None:
-    """The HTML page: speed, size, layers with measured times, pictures, memory."""
+def write_chart(chart: Path, result: Bench) -> None:
+    """Bars of the medians as an .svg file."""
+    from filigree.cli.pages.model import chart_svg
+    from filigree.converter import packfile
+
+    packfile.write(chart, chart_svg(result).encode())
+
+
+def write_page(report: Path, model: Path, result: Bench, seen: Insight) -> None:
+    """The HTML page: speed, size, layers with measured times, limits, pictures, memory."""
+    from filigree.cli.pages import insight
     from filigree.cli.pages.html import facts, page
     from filigree.cli.pages.model import model_sections, timing_section
     from filigree.cli.tasks.bench import how
@@ -224,6 +277,7 @@ def write_page(report: Path, model: Path, result: Bench) -> None:
     sections = [
         facts([*cards, ("packed model", size(model.stat().st_size)), ("ISA", result.isa)]),
         timing_section(result.timings, result.sizes, how=f"{how(result)}."),
+        *insight.sections(seen),
         *model_sections(program, measured=result.layers),
     ]
     packfile.write(report, page(f"{model.name}: speed", how(result), sections=sections).encode())
