@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quality blocks bench bench-web counts mca tables wheel clean system
+.PHONY: demo test lint format figures halves quality blocks bench bench-web sweep memory counts mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -33,6 +33,13 @@ blocks: $(VENV)/.test  ## stored blocks before and after rearrangement, real net
 
 bench: $(VENV)/.test  ## the README's speed table
 	$(BIN)/python -m tests.models.speed
+
+sweep: $(VENV)/.test  ## is a converted network ever slower than our own dense plan?
+	$(BIN)/python -m tests.models.sweep
+
+memory: $(VENV)/.test  ## arena and peak memory beside other engines
+	$(BIN)/python -m pip install --quiet --editable ".[peers]"
+	$(BIN)/python -m tests.models.memory
 
 counts: $(VENV)/.test system  ## instructions on arm64, sparse and dense, as a table
 	$(BIN)/python -m tests.models.counts

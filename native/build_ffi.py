@@ -13,13 +13,15 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+INCLUDES = '#include "hosted/team.h"\n#include "hosted/probe/probe.h"\n'
 
 
 def cdef(compiler: str) -> str:
-    """The declarations of the public headers as plain C, macros expanded."""
-    paths = ["-I", str(HERE / "include"), str(HERE / "hosted" / "team.h")]
+    """The declarations of INCLUDES and what they include as plain C, macros expanded."""
+    paths = ("-I", str(HERE), "-I", str(HERE / "include"))
     out = subprocess.run(
-        [compiler, "-E", "-P", "-DFIL_CDEF", "-x", "c", *paths],
+        [compiler, "-E", "-P", "-DFIL_CDEF", "-x", "c", *paths, "-"],
+        input=INCLUDES,
         check=True,
         capture_output=True,
         text=True,
@@ -32,7 +34,7 @@ def main() -> None:
     ffi = FFI()
     ffi.cdef(cdef(compiler))
     ffi.cdef('extern "Python" void fil_py_trace(void *user, uint32_t op);')
-    ffi.set_source("filigree.native._ffi", '#include "hosted/team.h"')
+    ffi.set_source("filigree.native._ffi", INCLUDES)
     ffi.emit_c_code(target)
 
 

@@ -12,7 +12,6 @@ import mmap
 import os
 import statistics
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,7 +123,7 @@ class Model:
         self._source = source
         self._m = ffi.new("fil_model *")
         _open(self._m, self._data, isa=isa or os.environ.get(ISA_VARIABLE), source=source)
-        self._arena = _aligned_empty(int(self._m.arena_bytes))
+        self._arena = aligned_empty(int(self._m.arena_bytes))
         self._arena_pointer = ffi.from_buffer(self._arena)
         self._team = Team(threads, scratch_bytes=int(lib.fil_parallel_scratch(self._m)))
         self._lock = threading.RLock()  # a trace callback looks at tensors
@@ -219,18 +218,31 @@ class Model:
         arrays = self._arrays(inputs)
         if self._batch(arrays) is not None or repeats < 1:
             raise ValueError("profile takes one sample and repeats >= 1")
-        with self._lock:
-            runs = [self._times(arrays) for _ in range(repeats)]
+        runs = [self.time_ops(*arrays) for _ in range(repeats)]
         nodes = self.meta.get("nodes", [])
         return [
             OpTime(
                 op=i,
                 kind=_OP_KINDS[self._m.ops[i].kind],
                 node=str(nodes[i]) if isinstance(nodes, list) and i < len(nodes) else "",
-                seconds=statistics.median(run[i] for run in runs),
+                seconds=statistics.median(float(run[i]) for run in runs),
             )
             for i in range(self.op_count)
         ]
+
+    def time_ops(self, *inputs: Any) -> NDArray[np.float64]:
+        """Seconds of each operation in one run of one sample, all its steps in a band together."""
+        arrays = self._arrays(inputs)
+        if self._batch(arrays) is not None:
+            raise ValueError("time_ops takes one sample")
+        outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
+        ins, outs, _kept = _buffers(arrays, outputs)
+        spent = np.zeros(self.op_count, np.uint64)
+        with self._lock:
+            self._ran = True
+            pointer = ffi.from_buffer("uint64_t *", spent)
+            lib.fil_probe_run(self._m, self._arena_pointer, ins, outs, pointer)
+        return spent.astype(np.float64) * 1e-9
 
     def trace(self, *inputs: Any, after: Callable[[int], None]) -> tuple[F32, ...]:
         """Run one sample and call ``after(op index)`` when each operation is done (in a band: some
@@ -321,29 +333,11 @@ class Model:
         trace: Callable[[int], None] | None = None,
     ) -> None:
         self._ran = True
-        sources = [ffi.from_buffer(x) for x in arrays]
-        targets = [ffi.from_buffer(y, require_writable=True) for y in outputs]
-        ins, outs = ffi.new("const void *[]", sources), ffi.new("void *[]", targets)
+        ins, outs, _kept = _buffers(arrays, outputs)
         handle = ffi.NULL if trace is None else ffi.new_handle(trace)
         callback = ffi.NULL if trace is None else lib.fil_py_trace
         team = self._team.parallel
         lib.fil_run_parallel(self._m, self._arena_pointer, ins, outs, team, callback, handle)
-
-    def _times(self, arrays: list[F32]) -> list[float]:
-        """Seconds of each operation; those of a band come by several times."""
-        outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
-        stamps: list[tuple[int, int]] = []
-
-        def stamp(op: int) -> None:
-            stamps.append((op, time.perf_counter_ns()))
-
-        since = time.perf_counter_ns()
-        self._call(arrays, outputs, stamp)
-        spent = [0.0] * self.op_count
-        for op, at in stamps:
-            spent[op] += (at - since) * 1e-9
-            since = at
-        return spent
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]  # cffi ships no types
@@ -374,6 +368,14 @@ def _isa_index(name: str) -> int:
     return index
 
 
+def _buffers(arrays: list[F32], outputs: list[F32]) -> tuple[Any, Any, list[Any]]:
+    """Pointers to the arrays for C; the list keeps what they point into alive."""
+    sources = [ffi.from_buffer(x) for x in arrays]
+    targets = [ffi.from_buffer(y, require_writable=True) for y in outputs]
+    pointers = ffi.new("const void *[]", sources), ffi.new("void *[]", targets)
+    return *pointers, [*sources, *targets]
+
+
 def _text(c_string: Any) -> str:
     return bytes(ffi.string(c_string)).decode()
 
@@ -394,7 +396,7 @@ def _port(io: Any, *, source: str) -> Port:
         raise BadFile("E_IO", sentence, source=source) from e
 
 
-def _aligned_empty(size: int) -> NDArray[np.uint8]:
+def aligned_empty(size: int) -> NDArray[np.uint8]:
     """Zeroed bytes aligned to FIL_ALIGN."""
     raw = np.zeros(size + lib.FIL_ALIGN, np.uint8)
     start = -raw.ctypes.data % lib.FIL_ALIGN
@@ -405,7 +407,7 @@ def _aligned_view(data: bytes | bytearray | memoryview | mmap.mmap) -> NDArray[n
     view = np.frombuffer(data, np.uint8)
     if view.ctypes.data % lib.FIL_ALIGN == 0:
         return view
-    copy = _aligned_empty(view.nbytes)
+    copy = aligned_empty(view.nbytes)
     copy[:] = view
     return copy
 

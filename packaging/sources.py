@@ -42,8 +42,8 @@ def hosted() -> list[Path]:
 
 
 def headers() -> list[Path]:
-    """Every header and list the C files read, sorted."""
-    return _glob(DATA)
+    """Every header and list that the library reads, sorted."""
+    return [path for path in _glob(DATA) if "hosted" not in path.parts]
 
 
 def isas() -> dict[str, int]:

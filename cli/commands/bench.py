@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,21 @@ from filigree.cli.options import (
 
 if TYPE_CHECKING:
     from filigree.cli.tasks.bench import Bench
+    from filigree.cli.tasks.insight import Insight
     from filigree.cli.tasks.layers import Measured
     from filigree.cli.tasks.peers import Peer
 
 PEERS = ("onnxruntime", "openvino", "litert")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to write, and how to say it."""
+
+    chart: Path | None
+    report: Path | None
+    by_layer: bool
+    as_json: bool
 
 
 @register("bench", "Time a packed model against others.")
@@ -52,6 +63,10 @@ PEERS = ("onnxruntime", "openvino", "litert")
 @click.option("--dense", is_flag=True, help="Also time our own dense twin (needs --against).")
 @click.option("--layers", "by_layer", is_flag=True, help="Also time every layer.")
 @click.option(
+    "--roofline", is_flag=True, help="Also hold every layer against this machine's limits."
+)
+@click.option("--explain", is_flag=True, help="Also hold the cost table's predictions against it.")
+@click.option(
     "--seconds",
     type=click.FloatRange(0.01, 120),
     default=2.0,
@@ -60,6 +75,9 @@ PEERS = ("onnxruntime", "openvino", "litert")
 )
 @click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
 @threads_option
+@click.option(
+    "--chart", type=click.Path(path_type=Path), metavar="SVG", help="Also draw the times as bars."
+)
 @report_option
 @force_option
 @json_option
@@ -70,9 +88,12 @@ def command(
     against: Path | None,
     dense: bool,
     by_layer: bool,
+    roofline: bool,
+    explain: bool,
     seconds: float,
     isa: str | None,
     threads: int,
+    chart: Path | None,
     report: Path | None,
     force: bool,
     as_json: bool,
@@ -80,16 +101,19 @@ def command(
     """Time MODEL (.fil), taking turns with the others, all with the same number of threads and on
     as many pinned cores."""
     from filigree.cli.failures import check_paths
-    from filigree.cli.tasks import bench
+    from filigree.cli.tasks import bench, insight
     from filigree.cli.tasks.conversion import twin_of
     from filigree.cli.tasks.packed import open_packed
     from filigree.native.model import Model
 
-    peers = _peers(vs or (), against, on=on, dense=dense, by_layer=by_layer)
-    check_paths(reads=[model, against, *(p.model for p in peers)], writes=[report], force=force)
+    of_host = {"--layers": by_layer, "--roofline": roofline, "--explain": explain}
+    peers = _peers(vs or (), against, on=on, dense=dense, of_host=of_host)
+    reads = [model, against, *(p.model for p in peers)]
+    check_paths(reads=reads, writes=[chart, report], force=force)
+    out = Outputs(chart, report, by_layer=by_layer, as_json=as_json)
     if on != "host":
         result = _in_wasm(model, against if dense else None, on, peers, seconds=seconds, isa=isa)
-        _tell(result, model, report=report, by_layer=False, as_json=as_json)
+        _tell(result, insight.Insight(), model, out)
         return
     ours = bench.Ours(open_packed(model, isa=isa, threads=threads), model.stat().st_size)
     with console.progress() as progress:
@@ -101,7 +125,15 @@ def command(
         if by_layer or report:
             layers = bench.layer_times(ours.model, twin.model if twin else None)
             result = replace(result, layers=layers)
-    _tell(result, model, report=report, by_layer=by_layer, as_json=as_json)
+        seen = insight.study(
+            ours.model,
+            model,
+            of_roofline=roofline,
+            of_explain=explain,
+            seconds=seconds,
+            progress=progress,
+        )
+    _tell(result, seen, model, out)
 
 
 def _in_wasm(
@@ -123,32 +155,44 @@ def _in_wasm(
         )
 
 
-def _tell(
-    result: Bench, model: Path, *, report: Path | None, by_layer: bool, as_json: bool
-) -> None:
-    """Page, JSON or text."""
-    from filigree.cli.tasks import bench
+def _tell(result: Bench, seen: Insight, model: Path, out: Outputs) -> None:
+    """Chart, page, JSON or text."""
+    from filigree.cli.tasks import bench, insight
 
-    if report:
-        write_page(report, model, result)
-    if as_json:
-        console.json({"model": model.name, **bench.as_json(result)})
+    if out.chart:
+        write_chart(out.chart, result)
+    if out.report:
+        write_page(out.report, model, result, seen)
+    if out.as_json:
+        console.json({"model": model.name, **bench.as_json(result), **insight.as_json(seen)})
         return
-    show(result, by_layer=by_layer)
-    if report:
-        console.line(f"wrote {report}")
+    show(result, by_layer=out.by_layer)
+    for table in insight.tables(seen):
+        console.line()
+        for line in table.lines:
+            console.line(line)
+        console.table(table.header, table.rows)
+    for written in filter(None, (out.chart, out.report)):
+        console.line(f"wrote {written}")
 
 
 def _peers(
-    vs: tuple[str, ...], against: Path | None, *, on: str, dense: bool, by_layer: bool
+    vs: tuple[str, ...],
+    against: Path | None,
+    *,
+    on: str,
+    dense: bool,
+    of_host: Mapping[str, bool],
 ) -> list[Peer]:
+    """``of_host``: options that only the host can do, and whether they were given."""
     from filigree.cli.tasks.peers import Peer
     from filigree.converter.errors import UsageError
 
     suffixes = dict.fromkeys(PEERS, ".onnx") if on == "host" else _in_web()
     problems, peers = [], []
-    if by_layer and on != "host":
-        problems.append("--layers times on the host alone")
+    if on != "host":
+        refused = [option for option, asked in of_host.items() if asked]
+        problems += [f"{option} times on the host alone" for option in refused]
     if dense and against is None:
         problems.append("--dense needs --against MODEL, the model that was converted")
     for item in vs:
@@ -221,8 +265,17 @@ def _show_layers(layers: Mapping[str, Measured]) -> None:
     )
 
 
-def write_page(report: Path, model: Path, result: Bench) -> None:
-    """The HTML page: speed, size, layers with measured times, pictures, memory."""
+def write_chart(chart: Path, result: Bench) -> None:
+    """Bars of the medians as an .svg file."""
+    from filigree.cli.pages.model import chart_svg
+    from filigree.converter import packfile
+
+    packfile.write(chart, chart_svg(result).encode())
+
+
+def write_page(report: Path, model: Path, result: Bench, seen: Insight) -> None:
+    """The HTML page: speed, size, layers with measured times, limits, pictures, memory."""
+    from filigree.cli.pages import insight
     from filigree.cli.pages.html import facts, page
     from filigree.cli.pages.model import model_sections, timing_section
     from filigree.cli.tasks.bench import how
@@ -234,6 +287,7 @@ def write_page(report: Path, model: Path, result: Bench) -> None:
     sections = [
         facts([*cards, ("packed model", size(model.stat().st_size)), ("ISA", result.isa)]),
         timing_section(result.timings, result.sizes, how=f"{how(result)}."),
+        *insight.sections(seen),
         *model_sections(program, measured=result.layers),
     ]
     packfile.write(report, page(f"{model.name}: speed", how(result), sections=sections).encode())

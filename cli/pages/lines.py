@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from filigree.cli.pages.svg import WIDTH, drawing
 
-COLOURS = ("#1f6feb", "#8250df", "#1a7f37", "#d4660a", "#b3261e", "#0a7ea4", "#9a6700", "#57606a")
+COLOURS = (  # of middling lightness: on white and on black
+    *("#2f81f7", "#a371f7", "#2da44e", "#e0733a", "#e5534b", "#1b9aaa"),
+    *("#bf8700", "#768390", "#d64f9c", "#7a8f1f", "#a1745b", "#5b6fd6"),
+)
 LEFT, TOP, HIGH, FOOT = 70, 30, 380, 46
 LEGEND = 330  # room on the right
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH = 1000
+MARGIN = 20  # around a drawing that is a file of its own
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,12 @@ def drawing(height: float, parts: Sequence[str], *, label: str) -> str:
 
 
 def standalone(drawing: str, *, style: str) -> str:
-    """The drawing as an .svg file of its own, with its style inside."""
-    opened = drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    head, rest = opened.split(">", 1)
-    return f"{head}><style>{style}</style>{rest}\n"
+    """The drawing as an .svg file of its own: its style inside, on paper with a margin."""
+    head, rest = drawing.split(">", 1)
+    box = head.split('viewBox="')[1].split('"')[0]
+    x, y, width, height = (int(n) for n in box.split())
+    wide = (x - MARGIN, y - MARGIN, width + 2 * MARGIN, height + 2 * MARGIN)
+    paper = '<rect class="paper" x="{}" y="{}" width="{}" height="{}" rx="8"/>'.format(*wide)
+    head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    head = head.replace(box, "{} {} {} {}".format(*wide))
+    return f"{head}><style>{style}</style>{paper}{rest}\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +13,25 @@ from filigree.converter.lowering.program import (
     Activation,
     ConvParams,
     MapParams,
+    MatmulParams,
     Op,
     Packing,
+    Params,
     Place,
+    PoolParams,
     Port,
     Program,
+    ReduceParams,
+    SoftmaxParams,
     Tensor,
     Weights,
     padded_pitch,
 )
 from filigree.converter.sparsity import pattern as patterns
-from filigree.converter.sparsity.cost import DENSE, SPARSE, Shape
+from filigree.converter.sparsity.cost import DENSE, SPARSE, Shape, Window
 from filigree.native import enums as c
+
+PLANES, PLANE = 16, 1024  # of what operations without weights read and write
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Case:
     kind: int
     params: ConvParams
     weights: Weights
+    residual: bool = False
 
     @property
     def positions(self) -> int:
@@ -41,7 +51,8 @@ class Case:
 def shape_of(case: Case) -> Shape:
     """What a cost table asks about the case's layer."""
     rows, cols = case.weights.matrix.shape
-    return Shape(case.kind, rows, cols, case.positions, case.params.out_w)
+    p = case.params
+    return Shape(case.kind, rows, cols, case.positions, p.out_w, Window.of(p))
 
 
 def product(
@@ -62,18 +73,21 @@ def product(
     return Case(kind, params, packed(random_matrix(rows, cols, density, pattern), kind, pattern))
 
 
-def plane_params(channels: int, side: int, *, k: int) -> ConvParams:
-    """A k x k window over square planes, as many outputs as inputs."""
+def window(channels: int, out: tuple[int, int], *, k: int, stride: int = 1) -> ConvParams:
+    """A k x k window over planes, to ``out`` rows and columns."""
+    height, width = (stride * side for side in out)
     return ConvParams(
         channels=channels,
-        in_h=side,
-        in_w=side,
-        out_h=side,
-        out_w=side,
-        cs=padded_pitch(side * side),
-        ys=side,
+        in_h=height,
+        in_w=width,
+        out_h=out[0],
+        out_w=out[1],
+        cs=padded_pitch(height * width),
+        ys=width,
         kh=k,
         kw=k,
+        sh=stride,
+        sw=stride,
         pad_top=k // 2,
         pad_left=k // 2,
     )
@@ -100,20 +114,48 @@ def packed(matrix: F32, kind: int, pattern: str) -> Weights:
     return Weights("layer", matrix, bias, packing)
 
 
-def program(case: Case, repeats: int) -> Program:
+def weightless(kind: str) -> Op:
+    """An op of a kind in RATES that reads "x" and writes "y", PLANES planes of PLANE values."""
+    n, walk = PLANES * PLANE, (0, 0, PLANE, 1)
+    if kind in ("map", "map_apart"):
+        read = walk if kind == "map" else (0, 0, 1, PLANES)
+        params: Params = MapParams((1, 1, PLANES, PLANE), read, (0, 0, 0, 0), walk)
+        return Op(c.FIL_OP_MAP, "case", ("x",), "y", params, Activation(), c.FIL_MAP_COPY)
+    if kind == "pool":
+        side = math.isqrt(PLANE)
+        params = PoolParams(PLANES, side, side, side - 2, side - 2, 3, 3)
+        return Op(c.FIL_OP_POOL, "case", ("x",), "y", params)
+    if kind == "reduce":
+        params = ReduceParams(1, PLANE, PLANES, 0, 1, PLANE, 0, 1)
+        return Op(c.FIL_OP_REDUCE, "case", ("x",), "y", params)
+    if kind == "softmax":
+        params = SoftmaxParams(PLANES, PLANE, 1, PLANE, 1, 0)
+        return Op(c.FIL_OP_SOFTMAX, "case", ("x",), "y", params)
+    side = math.isqrt(n) // 2
+    params = MatmulParams(1, side, side, side, 0, side, 1, 0, side, 0, side)
+    return Op(c.FIL_OP_MATMUL, "case", ("x", "x"), "y", params)
+
+
+def program(case: Case | Op, repeats: int) -> Program:
     """Fill the input, run the op ``repeats`` times, hand one value out."""
-    positions_in = case.params.in_h * case.params.in_w
-    x = _tensor("x", case.params.channels, positions_in)
-    y = _tensor("y", case.weights.rows, case.positions)
+    weights: dict[str, Weights] = {}
+    if isinstance(case, Op):
+        x, y, op = _tensor("x", PLANES, PLANE), _tensor("y", PLANES, PLANE), case
+    else:
+        x = _tensor("x", case.params.channels, case.params.in_h * case.params.in_w)
+        y = _tensor("y", case.weights.rows, case.positions)
+        inputs = ("x", "r") if case.residual else ("x",)
+        op = Op(case.kind, "case", inputs, "y", case.params, weights="w")
+        weights = {"w": case.weights}
     out = Tensor("out", (1,), 0, 1, Place.OUTPUT)
-    fill = _map(x.planes, x.pitch, c.FIL_MAP_FILL, (), "x", Activation(lo=0.5))
-    op = Op(case.kind, "case", ("x",), "y", case.params, weights="w")
+    read = [x, dataclasses.replace(y, name="r")] if "r" in op.inputs else [x]
+    fills = [_map(t.planes, t.pitch, c.FIL_MAP_FILL, (), t.name, Activation(lo=0.5)) for t in read]
     copy = _map(1, 1, c.FIL_MAP_COPY, ("y",), "out", Activation())
     return Program(
         name="case",
-        tensors={t.name: t for t in (x, y, out)},
-        ops=(fill, *[op] * repeats, copy),
-        weights={"w": case.weights},
+        tensors={t.name: t for t in (*read, y, out)},
+        ops=(*fills, *[op] * repeats, copy),
+        weights=weights,
         inputs=(),
         outputs=(Port("out", "out", (1,)),),
     )

@@ -2,8 +2,10 @@
 
 A table holds nanoseconds per (stored block x vector of positions) on a small grid of shapes, for
 every pattern; between grid points the logarithm is interpolated linearly along the logarithm of
-each axis, outside it the nearest point counts. Tables of the targets are in ``costs/``, each with
-its provenance; ``measure`` makes one for this machine.
+each axis, outside it the nearest point counts. These are times with everything near the core;
+weights that come from main memory are added by the byte. Tables of the targets are
+in ``costs/``, each with its provenance; ``measure`` makes one for this machine, ``work`` predicts
+whole programs.
 """
 
 from __future__ import annotations
@@ -26,21 +28,70 @@ from filigree.native import model as runtime
 
 TABLES = Path(__file__).parent / "costs"
 USER_TABLE = "filigree/costs.json"
-VERSION = 1
+VERSION = 2
 CONV_POSITIONS = c.FIL_TILE  # a convolution multiplies one panel of this many positions at a time
 DENSE = "dense"
 SPARSE = {"1x1": 1, "2x1": 2, "4x1": 4, "8x1": 8}
 """Block rows of the patterns that ``auto`` chooses from."""
+
+DEPTHWISE = {
+    "3x3/1": (3, 1),
+    "3x3/2": (3, 2),
+    "5x5/1": (5, 1),
+    "5x5/2": (5, 2),
+    "any/1": (7, 1),
+    "any/2": (7, 2),
+}
+"""Classes of depthwise kernels by (side, stride): those with code of their own, and the rest."""
+IM2COL = {"1": 1, "2": 2, "any": 3}
+"""Classes of im2col by the step between what neighbouring positions read."""
+RATES = ("map", "map_apart", "pool", "reduce", "softmax", "matmul", "finish")
+"""Kinds of work without weights, see ``work``; apart: elements that are not neighbours; finish:
+residuals, and activations that are more than a clamp."""
 
 _SHIPPED = {"avx512": "x86-64-avx512", "neon": "arm64-n1", "wasm": "wasm", "wasm_relaxed": "wasm"}
 _OF_TARGET = {"x86-64": "x86-64-avx2", "arm64": "arm64-n1", "wasm": "wasm"}
 
 
 @dataclass(frozen=True)
+class Window:
+    """What convolutions depend on beside their matrix.
+
+    ``side`` of a square kernel without dilation, 0 for any other; ``stride`` 0 where the two
+    differ; ``step``: elements between what neighbouring positions of a row read; ``channels`` of
+    the input.
+    """
+
+    side: int = 1
+    stride: int = 1
+    step: int = 1
+    channels: int = 1
+
+    @classmethod
+    def of(cls, p: ConvParams) -> Window:
+        """The window of an op's params."""
+        plain = p.kh == p.kw and p.dh == p.dw == 1
+        stride = p.sw if p.sh == p.sw else 0
+        return cls(p.kh if plain else 0, stride, p.sw * p.xs, p.channels)
+
+    @property
+    def depthwise(self) -> str:
+        """The key in DEPTHWISE."""
+        name = f"{self.side}x{self.side}/{self.stride}"
+        return name if name in DEPTHWISE else f"any/{1 if self.stride == 1 else 2}"
+
+    @property
+    def im2col(self) -> str:
+        """The key in IM2COL."""
+        return str(self.step) if str(self.step) in IM2COL else "any"
+
+
+@dataclass(frozen=True)
 class Shape:
     """What the time of a layer depends on, its pattern apart.
 
-    ``positions``: of the output, ``width`` of them in a row of the image.
+    ``positions``: of the output, ``width`` of them in a row of the image; ``late``: it ends with
+    more than a clamp; ``band``: rows of the output made at a time, 0: all.
     """
 
     kind: int
@@ -48,13 +99,18 @@ class Shape:
     cols: int
     positions: int
     width: int
+    window: Window = Window()
+    late: bool = False
+    band: int = 0
 
     @classmethod
     def of(cls, op: Op, weights: Weights) -> Shape:
         """The shape of an op with weights."""
         assert isinstance(op.params, ConvParams)  # lowering.check: kinds with weights
         p = op.params
-        return cls(op.kind, weights.rows, weights.cols, p.out_h * p.out_w, p.out_w)
+        positions = p.out_h * p.out_w
+        late = len(op.inputs) > 1 or op.act.kind > c.FIL_ACT_CLAMP
+        return cls(op.kind, weights.rows, weights.cols, positions, p.out_w, Window.of(p), late)
 
     def vectors(self, lanes: int) -> int:
         """Vectors of positions, packed."""
@@ -96,9 +152,12 @@ class CostTable:
 
     ``panel``: per pattern, ns per (block x vector), over (columns, positions, density);
     ``vector``: the same with one position, ns per block, over (columns, density);
-    ``im2col_ns``: per (column x vector of an image row); ``depthwise_ns``: per (kernel tap x vector
-    of an image row);
+    ``im2col``: per class, ns per (column x vector of an image row), over (channels, image width);
+    ``depthwise``: per class, ns per (kernel tap x vector of an image row), over (image height,
+    image width);
+    ``rates``: ns per vector of other work;
     ``overhead_ns``: per op. Dense grids have density 1 alone, and blocks of ``dense_rows`` rows.
+    ``near_bytes`` stay near the core; a byte of weights from main memory costs ``far_ns`` more.
     """
 
     name: str
@@ -107,9 +166,12 @@ class CostTable:
     lanes: int
     panel: Mapping[str, Grid]
     vector: Mapping[str, Grid]
-    im2col_ns: float
-    depthwise_ns: float
+    im2col: Mapping[str, Grid]
+    depthwise: Mapping[str, Grid]
+    rates: Mapping[str, float]
     overhead_ns: float
+    near_bytes: int
+    far_ns: float
 
     @classmethod
     def load(cls, source: str | Path = "x86-64-avx512") -> CostTable:
@@ -134,11 +196,13 @@ class CostTable:
         if target != "host":
             return cls.load(_SHIPPED.get(isa or "", _OF_TARGET[target]))
         isa = isa or runtime.isas()[-1]
-        if user_table().is_file():
-            measured = cls.load(user_table())
-            if measured.isa == isa:
-                return measured
-        return cls.load(_SHIPPED.get(isa, "x86-64-avx2"))
+        return cls.calibrated(isa) or cls.load(_SHIPPED.get(isa, "x86-64-avx2"))
+
+    @classmethod
+    def calibrated(cls, isa: str) -> CostTable | None:
+        """What ``filigree calibrate`` measured of ``isa`` on this machine, if it did."""
+        measured = cls.load(user_table()) if user_table().is_file() else None
+        return measured if measured is not None and measured.isa == isa else None
 
     @classmethod
     def measure(
@@ -149,20 +213,36 @@ class CostTable:
 
         return measure(isa or runtime.isas()[-1], progress=progress)
 
-    def predict(self, shape: Shape, pattern: str, *, blocks: int, block_rows: int) -> float:
-        """Nanoseconds of the layer stored in ``pattern`` with ``blocks`` stored blocks."""
+    def predict(
+        self, shape: Shape, pattern: str, *, blocks: int, block_rows: int, cold: float = 0.0
+    ) -> float:
+        """Nanoseconds of the layer stored in ``pattern`` with ``blocks`` stored blocks; ``cold``:
+        share of its weights that are not near, as those of the whole network do not fit there."""
+        near = self._near_ns(shape, pattern, blocks, block_rows)
+        if shape.late:
+            near += self.rates["finish"] * shape.rows * shape.vectors(self.lanes)
+        weights = blocks * (4 * block_rows + (pattern != DENSE))
+        return self.overhead_ns + near + self.far_ns * cold * weights
+
+    def _near_ns(self, shape: Shape, pattern: str, blocks: int, block_rows: int) -> float:
         row_vectors = shape.row_vectors(self.lanes)
         if shape.kind == c.FIL_OP_DWCONV:
-            return self.overhead_ns + self.depthwise_ns * shape.rows * shape.cols * row_vectors
-        groups = -(-shape.rows // block_rows)
-        density = blocks / (groups * shape.cols)
+            height = shape.band or shape.positions / shape.width
+            per_tap = self.depthwise[shape.window.depthwise].at(height, shape.width)
+            return per_tap * shape.rows * shape.cols * row_vectors
+        density = blocks / (-(-shape.rows // block_rows) * shape.cols)
         if shape.kind == c.FIL_OP_SPMV:
-            return self.overhead_ns + blocks * self.vector[pattern].at(shape.cols, density)
+            return blocks * self.vector[pattern].at(shape.cols, density)
         is_conv = shape.kind == c.FIL_OP_CONV
-        positions = min(shape.positions, CONV_POSITIONS) if is_conv else shape.positions
+        positions = shape.band * shape.width or shape.positions
+        if is_conv:
+            positions = min(positions, CONV_POSITIONS)
         per_block = self.panel[pattern].at(shape.cols, positions, density)
-        panel = self.im2col_ns * shape.cols * row_vectors if is_conv else 0.0
-        return self.overhead_ns + blocks * shape.vectors(self.lanes) * per_block + panel
+        product = blocks * shape.vectors(self.lanes) * per_block
+        if not is_conv:
+            return product
+        per_column = self.im2col[shape.window.im2col].at(shape.window.channels, shape.width)
+        return product + per_column * shape.cols * row_vectors
 
     def to_json(self) -> dict[str, Any]:
         """The table as it is stored."""
@@ -174,9 +254,12 @@ class CostTable:
             "lanes": self.lanes,
             "panel": {name: _grid_json(grid) for name, grid in self.panel.items()},
             "vector": {name: _grid_json(grid) for name, grid in self.vector.items()},
-            "im2col_ns": self.im2col_ns,
-            "depthwise_ns": self.depthwise_ns,
+            "im2col": {name: _grid_json(grid) for name, grid in self.im2col.items()},
+            "depthwise": {name: _grid_json(grid) for name, grid in self.depthwise.items()},
+            "rates": dict(self.rates),
             "overhead_ns": self.overhead_ns,
+            "near_bytes": self.near_bytes,
+            "far_ns": self.far_ns,
         }
 
     @classmethod
@@ -191,9 +274,12 @@ class CostTable:
             lanes=_positive(data["lanes"]),
             panel={p: _grid_from(data["panel"][p], rank=3) for p in (DENSE, *SPARSE)},
             vector={p: _grid_from(data["vector"][p], rank=2) for p in (DENSE, *SPARSE)},
-            im2col_ns=_positive(data["im2col_ns"]),
-            depthwise_ns=_positive(data["depthwise_ns"]),
+            im2col={name: _grid_from(data["im2col"][name], rank=2) for name in IM2COL},
+            depthwise={name: _grid_from(data["depthwise"][name], rank=2) for name in DEPTHWISE},
+            rates={name: _positive(data["rates"][name]) for name in RATES},
             overhead_ns=_positive(data["overhead_ns"]),
+            near_bytes=_positive(data["near_bytes"]),
+            far_ns=_positive(data["far_ns"]),
         )
 
 

@@ -2,7 +2,8 @@
 
 Each point is one op, run R + 1 times and once inside two otherwise equal programs; the difference
 over R is its time, free of the cost of calling. The least of several runs counts, some of them much
-later: others on this machine only ever make it longer.
+later: others on this machine only ever make it longer. Everything that an op touches fits near the
+core.
 """
 
 from __future__ import annotations
@@ -17,29 +18,47 @@ from pathlib import Path
 
 from filigree.converter import packfile
 from filigree.converter.lowering import plan
+from filigree.converter.lowering.program import Op
 from filigree.converter.sparsity.cases import (
     Case,
     packed,
-    plane_params,
     product,
     program,
     random_matrix,
     shape_of,
+    weightless,
+    window,
 )
-from filigree.converter.sparsity.cost import CONV_POSITIONS, DENSE, SPARSE, CostTable, Grid
+from filigree.converter.sparsity.cost import (
+    CONV_POSITIONS,
+    DENSE,
+    DEPTHWISE,
+    IM2COL,
+    RATES,
+    SPARSE,
+    CostTable,
+    Grid,
+)
+from filigree.converter.sparsity.work import vectors_of
 from filigree.native import enums as c
 from filigree.native import model as runtime
+from filigree.native import probe
 from filigree.native._ffi import lib
 
-COLS = (16.0, 64.0, 256.0, 1024.0)
-POSITIONS = (16.0, 64.0, 256.0, 1024.0, 4096.0)
-DENSITIES = (0.03, 0.1, 0.3, 1.0)
+COLS = (8.0, 16.0, 64.0, 256.0, 1024.0)
+POSITIONS = (16.0, 64.0, 256.0, 1024.0)
+DENSITIES = (0.03, 0.1, 0.2, 0.4, 1.0)
 ROWS = 128
-LARGEST_INPUT = 1 << 21  # values: activations of one measured op
+HEIGHTS = (3.0, 4.0, 7.0, 8.0, 14.0, 28.0)
+WIDTHS = (3.0, 7.0, 14.0, 28.0, 56.0, 112.0)
+CHANNELS = (1.0, 3.0, 16.0)
+MOST = 1 << 16  # values of an input, an output or a matrix that is near
+FAR_TRIES = 20
 ENOUGH_NS = 100_000  # what the repeats of one op should take together
 MAX_REPEATS = 2000
 RUNS = 7
-SWEEPS = 2
+TRIES = 5
+SWEEPS = 3
 
 Progress = Callable[[str, float], None]
 
@@ -65,9 +84,12 @@ def _sweep(clock: _Clock, isa: str) -> CostTable:
         lanes=lanes,
         panel=panel,
         vector=vector,
-        im2col_ns=_im2col_ns(clock, panel, lanes),
-        depthwise_ns=_depthwise_ns(clock, lanes),
+        im2col={name: _im2col_grid(clock, name, panel, lanes) for name in IM2COL},
+        depthwise={name: _depthwise_grid(clock, name, lanes) for name in DEPTHWISE},
+        rates={kind: _rate(clock, kind, lanes) for kind in RATES},
         overhead_ns=_rounded(overhead),
+        near_bytes=probe.near().bytes or 0,
+        far_ns=_far_ns(isa),
     )
 
 
@@ -81,9 +103,11 @@ def _least(a: CostTable, b: CostTable) -> CostTable:
         a,
         panel=grids(a.panel, b.panel),
         vector=grids(a.vector, b.vector),
-        im2col_ns=min(a.im2col_ns, b.im2col_ns),
-        depthwise_ns=min(a.depthwise_ns, b.depthwise_ns),
+        im2col=grids(a.im2col, b.im2col),
+        depthwise=grids(a.depthwise, b.depthwise),
+        rates={kind: min(a.rates[kind], b.rates[kind]) for kind in RATES},
         overhead_ns=min(a.overhead_ns, b.overhead_ns),
+        far_ns=min(a.far_ns, b.far_ns),
     )
 
 
@@ -95,24 +119,35 @@ class _Clock:
         self._progress = progress
         self._done = 0
         grid = len(COLS) * (len(DENSITIES) * len(SPARSE) + 1)
-        self._total = SWEEPS * (grid * (len(POSITIONS) + 1) + 3)
+        windows = len(WIDTHS) * (len(HEIGHTS) * len(DEPTHWISE) + len(CHANNELS) * len(IM2COL))
+        self._total = SWEEPS * (grid * (len(POSITIONS) + 1) + windows + len(RATES) + 2)
 
-    def time(self, case: Case) -> float:
+    def time(self, case: Case | Op) -> float:
         """Nanoseconds of one run of the case's op."""
-        once = self._run_ns(case, 1)
-        repeats = min(MAX_REPEATS, math.ceil(ENOUGH_NS / max(1.0, once)) + 1)
-        if once < 20_000:  # mostly the cost of calling: look at what many repeats take
-            rough = (self._run_ns(case, 33) - once) / 32
-            repeats = min(MAX_REPEATS, math.ceil(ENOUGH_NS / max(20.0, rough)) + 1)
+        once = self._program(case, 1)
+        rough = float(min(_timed(once.run) for _ in range(RUNS)))
+        if rough < 20_000:  # mostly the cost of calling: look at what many repeats take
+            rough = self._difference(once, self._program(case, 33)) / 32
+        repeats = min(MAX_REPEATS, math.ceil(ENOUGH_NS / max(20.0, rough)) + 1)
+        many = self._program(case, 1 + repeats)
         self._done += 1
         self._progress(f"measuring {self._isa}", min(1.0, self._done / self._total))
-        return max(1.0, (self._run_ns(case, 1 + repeats) - once) / repeats)
+        return max(1.0, self._difference(once, many) / repeats)
 
-    def _run_ns(self, case: Case, repeats: int) -> float:
+    def _program(self, case: Case | Op, repeats: int) -> runtime.Model:
         data = packfile.encode(plan.plan(program(case, repeats)))
         model = runtime.Model.from_bytes(data, isa=self._isa)
         model.run()
-        return min(_timed(model.run) for _ in range(RUNS))
+        return model
+
+    def _difference(self, once: runtime.Model, many: runtime.Model) -> float:
+        """Nanoseconds that ``many`` takes more; they take turns, so that both are disturbed."""
+        for _ in range(TRIES):
+            pairs = [(_timed(once.run), _timed(many.run)) for _ in range(RUNS)]
+            short, long = (min(times) for times in zip(*pairs, strict=True))
+            if long > short:
+                break
+        return float(long - short)
 
 
 def _timed(call: Callable[[], object]) -> int:
@@ -126,11 +161,12 @@ def _panel_grid(clock: _Clock, name: str, lanes: int) -> Grid:
     values = []
     for cols in COLS:
         for positions in POSITIONS:
-            size = min(positions, LARGEST_INPUT / cols)
+            size = min(positions, MOST / cols)
+            rows = min(ROWS, int(MOST / size))
             for density in densities:
                 case = product(
                     c.FIL_OP_SPMM,
-                    ROWS,
+                    rows,
                     int(cols),
                     positions=int(size),
                     pattern=name,
@@ -145,7 +181,7 @@ def _vector_grid(clock: _Clock, name: str) -> Grid:
     values = []
     for cols in COLS:
         for density in densities:
-            rows = max(ROWS, int(cols))
+            rows = min(max(ROWS, int(cols)), int(2 * MOST / cols))
             case = product(
                 c.FIL_OP_SPMV, rows, int(cols), positions=1, pattern=name, density=density
             )
@@ -154,29 +190,64 @@ def _vector_grid(clock: _Clock, name: str) -> Grid:
 
 
 def _per_block(clock: _Clock, case: Case, vectors: int) -> float:
-    assert case.weights.packing is not None  # _product packs
+    assert case.weights.packing is not None  # product packs
     return _rounded(clock.time(case) / (case.weights.packing.blocks * vectors))
 
 
-def _im2col_ns(clock: _Clock, panel: Mapping[str, Grid], lanes: int) -> float:
-    """A 3x3 convolution to few channels, the time of its product taken off."""
-    side, channels, rows = 28, 32, 8
-    window = plane_params(channels, side, k=3)
-    case = Case(
-        c.FIL_OP_CONV, window, packed(random_matrix(rows, channels * 9, 1.0), c.FIL_OP_CONV, DENSE)
-    )
-    shape = shape_of(case)
-    product = panel[DENSE].at(shape.cols, CONV_POSITIONS, 1.0) * shape.vectors(lanes) * shape.cols
-    total = clock.time(case)
-    return _rounded(max(0.1 * total, total - product) / (shape.cols * shape.row_vectors(lanes)))
+def _im2col_grid(clock: _Clock, name: str, panel: Mapping[str, Grid], lanes: int) -> Grid:
+    """3x3 convolutions to few rows, the time of their product taken off."""
+    values = []
+    for channels in CHANNELS:
+        for width in WIDTHS:
+            stride = IM2COL[name]
+            height = min(width, max(4.0, MOST / (channels * stride**2 * width)))
+            params = window(int(channels), (int(height), int(width)), k=3, stride=stride)
+            matrix = random_matrix(8, int(channels) * 9, 1.0)
+            case = Case(c.FIL_OP_CONV, params, packed(matrix, c.FIL_OP_CONV, DENSE))
+            shape = shape_of(case)
+            positions = min(CONV_POSITIONS, shape.positions)
+            per_column = panel[DENSE].at(shape.cols, positions, 1.0) * shape.vectors(lanes)
+            total = clock.time(case)
+            columns = max(0.1 * total, total - per_column * shape.cols)
+            values.append(_rounded(columns / (shape.cols * shape.row_vectors(lanes))))
+    return Grid((CHANNELS, WIDTHS), tuple(values))
 
 
-def _depthwise_ns(clock: _Clock, lanes: int) -> float:
-    side, channels = 28, 64
-    params = plane_params(channels, side, k=3)
-    weights = packed(random_matrix(channels, 9, 1.0), c.FIL_OP_DWCONV, DENSE)
-    case = Case(c.FIL_OP_DWCONV, params, weights)
-    return _rounded(clock.time(case) / (channels * 9 * shape_of(case).row_vectors(lanes)))
+def _depthwise_grid(clock: _Clock, name: str, lanes: int) -> Grid:
+    side, stride = DEPTHWISE[name]
+    values = []
+    for height in HEIGHTS:
+        for width in WIDTHS:
+            channels = max(1, min(64, int(MOST / (height * width * stride**2))))
+            params = window(channels, (int(height), int(width)), k=side, stride=stride)
+            weights = packed(random_matrix(channels, side * side, 1.0), c.FIL_OP_DWCONV, DENSE)
+            case = Case(c.FIL_OP_DWCONV, params, weights)
+            work = channels * side * side * shape_of(case).row_vectors(lanes)
+            values.append(_rounded(clock.time(case) / work))
+    return Grid((HEIGHTS, WIDTHS), tuple(values))
+
+
+def _rate(clock: _Clock, kind: str, lanes: int) -> float:
+    """Nanoseconds per vector of work without weights."""
+    if kind == "finish":
+        return _finish_ns(clock, lanes)
+    op = weightless(kind)
+    return _rounded(clock.time(op) / vectors_of(op, lanes)[1])
+
+
+def _finish_ns(clock: _Clock, lanes: int) -> float:
+    """What adding a residual to a product costs, per row and vector."""
+    plain = product(c.FIL_OP_SPMM, 64, 64, positions=256, pattern="4x1", density=0.2)
+    more = clock.time(dataclasses.replace(plain, residual=True)) - clock.time(plain)
+    return _rounded(max(0.1, more / (64 * 256 / lanes)))
+
+
+def _far_ns(isa: str) -> float:
+    """What a byte from main memory costs more than one that is near."""
+    triads = probe.triads(isa)
+    near, far = triads[probe.near().name], triads[probe.DRAM]
+    best_near, best_far = (max(t.rate() for _ in range(FAR_TRIES)) for t in (near, far))
+    return _rounded(max(0.01 / best_far, 1 / best_far - 1 / best_near) * 1e9)
 
 
 def _rounded(x: float) -> float:

@@ -24,6 +24,7 @@ from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cost import DENSE, SPARSE, CostTable, Shape
 from filigree.converter.sparsity.pattern import Stats
 from filigree.converter.sparsity.rounding import Rounded, rounded
+from filigree.converter.sparsity.work import cold_share
 from filigree.native import enums as c
 
 PATTERNS = ("auto", DENSE, *SPARSE)
@@ -72,11 +73,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Layer:
-    """Weights, rounded, and where they are used."""
+    """Weights, rounded, where they are used, and how their time is predicted."""
 
     weights: Weights
     shape: Shape
     stored: Rounded
+    costs: CostTable
+    cold: float
+
+    def ns(self, pattern: str, *, blocks: int, block_rows: int) -> float:
+        return self.costs.predict(
+            self.shape, pattern, blocks=blocks, block_rows=block_rows, cold=self.cold
+        )
 
 
 @dataclass(frozen=True)
@@ -102,14 +110,14 @@ def pack(
             f'no way of packing "{pattern}" for "{objective}"',
             [f"patterns: {', '.join(PATTERNS)}", f"objectives: {', '.join(OBJECTIVES)}"],
         )
-    shapes = _shapes(program)
+    shapes, cold = _shapes(program), cold_share(program, costs)
     packed: dict[str, Weights] = {}
     choices = []
     for name, given in program.weights.items():
         stored = rounded(given.matrix, dtype)
         weights = dataclasses.replace(given, matrix=stored.matrix)
-        layer = _Layer(weights, shapes[name], stored)
-        choice = _choose(layer, costs, asked=pattern, objective=objective)
+        layer = _Layer(weights, shapes[name], stored, costs, cold)
+        choice = _choose(layer, asked=pattern, objective=objective)
         packing = _encode(layer, choice.pattern)
         packed[name] = dataclasses.replace(weights, packing=packing)
         choices.append(choice)
@@ -133,8 +141,8 @@ def _encode(layer: _Layer, pattern: str) -> Packing:
     return patterns.encode(w.matrix, w.bias, block_rows=SPARSE[pattern], dtype=dtype)
 
 
-def _choose(layer: _Layer, costs: CostTable, *, asked: str, objective: str) -> Choice:
-    dense = _dense(layer, costs)
+def _choose(layer: _Layer, *, asked: str, objective: str) -> Choice:
+    dense = _dense(layer)
     matrix = layer.weights.matrix
     zeros = 1 - np.count_nonzero(matrix) / matrix.size
     if layer.shape.kind == c.FIL_OP_DWCONV:
@@ -144,13 +152,13 @@ def _choose(layer: _Layer, costs: CostTable, *, asked: str, objective: str) -> C
     if zeros == 0:
         return _made(layer, dense, dense, "no weight is zero")
     names = list(SPARSE) if asked == "auto" else [asked]
-    found = [_sparse(layer, costs, name) for name in names]
+    found = [_sparse(layer, name) for name in names]
     if asked != "auto":
         return _as_asked(layer, found[0], dense)
     best = min(reversed(found), key=lambda x: x.ns if objective == "time" else x.stats.nbytes)
     gains = {"time": dense.ns / best.ns, "size": dense.stats.nbytes / best.stats.nbytes}
     if gains[objective] < (SMALLEST_GAIN if objective == "time" else 1):
-        return _made(layer, dense, dense, _why_dense(layer.shape, costs, best, dense, zeros))
+        return _made(layer, dense, dense, _why_dense(layer, best, dense, zeros))
     gain = f"{gains[objective]:.1f}x {'faster' if objective == 'time' else 'smaller'}"
     return _made(layer, best, dense, f"predicted {gain} than dense")
 
@@ -162,27 +170,23 @@ def _as_asked(layer: _Layer, found: _Candidate, dense: _Candidate) -> Choice:
     return _made(layer, found, dense, f"{found.pattern} asked for")
 
 
-def _dense(layer: _Layer, costs: CostTable) -> _Candidate:
+def _dense(layer: _Layer) -> _Candidate:
     shape, height = layer.shape, patterns.dense_block_rows(layer.shape.kind)
     stats = patterns.dense_stats(
         shape.rows, shape.cols, block_rows=height, dtype=layer.stored.dtype
     )
-    return _Candidate(
-        DENSE, stats, costs.predict(shape, DENSE, blocks=stats.blocks, block_rows=height)
-    )
+    return _Candidate(DENSE, stats, layer.ns(DENSE, blocks=stats.blocks, block_rows=height))
 
 
-def _sparse(layer: _Layer, costs: CostTable, name: str) -> _Candidate:
+def _sparse(layer: _Layer, name: str) -> _Candidate:
     stats = patterns.stats(layer.weights.matrix, SPARSE[name], dtype=layer.stored.dtype)
-    ns = costs.predict(layer.shape, name, blocks=stats.blocks, block_rows=SPARSE[name])
-    return _Candidate(name, stats, ns)
+    return _Candidate(name, stats, layer.ns(name, blocks=stats.blocks, block_rows=SPARSE[name]))
 
 
-def _why_dense(
-    shape: Shape, costs: CostTable, best: _Candidate, dense: _Candidate, zeros: float
-) -> str:
+def _why_dense(layer: _Layer, best: _Candidate, dense: _Candidate, zeros: float) -> str:
     """``zeros``: the layer's sparsity. Too few zeros, or enough but not lined up in blocks."""
-    needed = _sparsity_needed(shape, costs, best.pattern, dense.ns)
+    shape = layer.shape
+    needed = _sparsity_needed(layer, best.pattern, dense.ns)
     if needed is None:
         return f"too small a layer for a gain at any sparsity ({shape.rows}x{shape.cols})"
     if zeros < needed:
@@ -190,14 +194,13 @@ def _why_dense(
     return f"zeros are scattered: {best.pattern} would store {best.stats.fill:.0%} fill"
 
 
-def _sparsity_needed(shape: Shape, costs: CostTable, name: str, dense_ns: float) -> float | None:
+def _sparsity_needed(layer: _Layer, name: str, dense_ns: float) -> float | None:
     """Least share of zero blocks with a predicted gain, to the percent; None: there is none."""
     height = SPARSE[name]
-    blocks = -(-shape.rows // height) * shape.cols
+    blocks = -(-layer.shape.rows // height) * layer.shape.cols
     for percent in range(100):
         stored = round(blocks * (100 - percent) / 100)
-        ns = costs.predict(shape, name, blocks=stored, block_rows=height)
-        if ns * SMALLEST_GAIN <= dense_ns:
+        if layer.ns(name, blocks=stored, block_rows=height) * SMALLEST_GAIN <= dense_ns:
             return percent / 100
     return None
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from filigree.converter.passes.graph import constant, dims
 from filigree.converter.sparsity.axes import matrix_of
-from filigree.converter.sparsity.cost import DENSE, CostTable, Shape
+from filigree.converter.sparsity.cost import DENSE, CostTable, Shape, Window
 from filigree.converter.sparsity.pattern import dense_block_rows
 from filigree.native import enums as c
 
@@ -49,9 +49,12 @@ def shape_of(node: ir.Node) -> Shape:
         positions = math.prod(out[1:-1])
         kind = c.FIL_OP_SPMV if positions == 1 else c.FIL_OP_SPMM
         return Shape(kind, rows, cols, positions, positions)
-    array = constant(node.inputs[1])
-    assert array is not None
+    given, array = node.inputs[0], constant(node.inputs[1])
+    assert given is not None and array is not None  # calibration.layers_of
     positions, width = math.prod(out[2:]), out[-1]
-    pointwise = set(array.shape[2:]) == {1} and set(node.attributes.get_ints("strides", [1])) == {1}
+    strides = set(node.attributes.get_ints("strides", [1]))
+    pointwise = set(array.shape[2:]) == {1} and strides == {1}
     kind = c.FIL_OP_SPMM if pointwise else c.FIL_OP_CONV
-    return Shape(c.FIL_OP_SPMV if positions == 1 else kind, rows, cols, positions, width)
+    stride = strides.pop() if len(strides) == 1 else 0
+    window = Window(array.shape[-1], stride, stride or 1, dims(given)[1])
+    return Shape(c.FIL_OP_SPMV if positions == 1 else kind, rows, cols, positions, width, window)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
+
+from filigree.converter.sparsity.cost import CostTable
 from filigree.native.model import isas
 from tests.cli.conftest import Cli
 
@@ -30,3 +34,29 @@ def test_doctor_as_text(cli: Cli) -> None:
         "Python packages",
         "emulators and compilers",
     ]
+
+
+def test_calibrate_writes_a_table_of_an_instruction_set(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = CostTable.load("x86-64-avx2")
+    asked: list[str | None] = []
+
+    def measured(isa: str | None = None, *, progress: object = None) -> CostTable:
+        asked.append(isa)
+        return table
+
+    monkeypatch.setattr(CostTable, "measure", measured)
+    out = tmp_path / "costs.json"
+    done = cli("calibrate", "--isa", "avx2", "-o", out)
+    assert (done.code, done.out, done.err) == (0, f"wrote {out}\n", "")
+    assert (asked, CostTable.load(out)) == (["avx2"], table)
+
+
+def test_calibrate_of_an_absent_instruction_set(cli: Cli, tmp_path: Path) -> None:
+    done = cli("calibrate", "--isa", "sse9", "-o", tmp_path / "costs.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f'error: "sse9" is not here; present: {", ".join(isas())}\n'
+        "  next: filigree doctor lists what is present\n"
+    )

@@ -43,7 +43,7 @@ def compiler() -> str | None:
 
 @cache
 def load() -> tuple[FFI, Any]:
-    """The library and the declarations of kernels.h, support.h and peak.c."""
+    """The library and the declarations of kernels.h and support.h."""
     made = _made()
     if isinstance(made, RuntimeError):
         raise made
@@ -92,11 +92,7 @@ def includes() -> tuple[str, ...]:
 def _units() -> list[Unit]:
     isa_c = sources.native() / "runtime" / "isa.c"
     have = tuple(sources.have_define(isa) for isa in host_isas())
-    peaks = [
-        Unit(HERE / "peak.c", (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
-        for isa in host_isas()
-    ]
-    return [*kernel_units(host_isas()), Unit(isa_c, have), *peaks]
+    return [*kernel_units(host_isas()), Unit(isa_c, have)]
 
 
 def _declarations() -> str:
@@ -104,8 +100,7 @@ def _declarations() -> str:
     header = str(sources.native() / "kernels" / "kernels.h")
     command = [str(compiler()), "-E", "-P", "-DFIL_CDEF", "-x", "c", *includes(), header]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    peaks = [f"void fil_peak_{isa}(const void *steps);" for isa in host_isas()]
-    return "\n".join([done.stdout, (HERE / "support.h").read_text(encoding="utf-8"), *peaks])
+    return "\n".join([done.stdout, (HERE / "support.h").read_text(encoding="utf-8")])
 
 
 @cache
@@ -119,7 +114,7 @@ def _made() -> Path | RuntimeError:
 
 def _built() -> Path:
     digest = hashlib.sha256(repr((compiler(), FLAGS, HOSTED, _units())).encode())
-    local = [HERE / name for name in ("support.c", "support.h", "peak.c")]
+    local = [HERE / name for name in ("support.c", "support.h")]
     for path in [*sources.headers(), *(u.source for u in _units()), *local]:
         digest.update(path.read_bytes())
     folder = ROOT / "build" / f"kernels-{digest.hexdigest()[:16]}"

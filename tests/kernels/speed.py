@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.converter.lowering.program import padded_pitch
+from filigree.native import probe
 from tests.kernels import library
 from tests.kernels.harness import _set, epilogue, fill, paint
 from tests.kernels.matrices import Matrix
 from tests.kernels.windows import Window
 
 LANES = 16
-PEAK_STEPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,7 @@ def timed(kernel: Any, args: Any) -> float:
 
 def peak(isa: str) -> float:
     """GFLOP/s of nothing but multiply-adds."""
-    ffi, lib = library.load()
-    steps = ffi.new("uint32_t *", PEAK_STEPS)
-    took = timed(getattr(lib, f"fil_peak_{isa}"), steps)
-    return 2 * 12 * PEAK_STEPS * library.lanes(isa) / took / 1e9
+    return statistics.median(probe.peak(isa) for _ in range(15)) / 1e9
 
 
 def sparse(rows: int, cols: int, block_rows: int, density: float) -> Matrix:

@@ -5,12 +5,15 @@
 A layer is its stored blocks at the cycles of their inner loops, and what is done once per group and
 tile, at as many cycles per instruction as the tile's code outside its loops takes (arm64) or its
 loop takes (WebAssembly). Products with a vector, im2col and depthwise convolutions are their
-instructions at the cycles per instruction of their loops. All data come from the L1 cache.
+instructions at the cycles per instruction of their loops; other operations, at that of products
+with a vector. All data come from the L1 cache; what a byte from main memory costs is taken from
+``Machine.gbps``.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from dataclasses import dataclass
@@ -19,9 +22,20 @@ from typing import Protocol
 
 from filigree.converter import packfile
 from filigree.converter.lowering import plan
+from filigree.converter.lowering.program import Op
 from filigree.converter.sparsity import cases
 from filigree.converter.sparsity.cases import Case
-from filigree.converter.sparsity.cost import DENSE, SPARSE, TABLES, CostTable, Grid
+from filigree.converter.sparsity.cost import (
+    DENSE,
+    DEPTHWISE,
+    IM2COL,
+    RATES,
+    SPARSE,
+    TABLES,
+    CostTable,
+    Grid,
+)
+from filigree.converter.sparsity.work import vectors_of
 from filigree.native import enums as c
 from filigree.packaging import count
 from tests.kernels import mca
@@ -33,18 +47,24 @@ LANES = 4
 GROUPS, BLOCKS = 8, 16  # of the layers whose tiles are looked at
 ROWS = 128  # of the products with a vector
 DENSE_ROWS = 8
+CHANNELS = (3.0, 16.0)
+SIDES = (4.0, 7.0, 14.0, 28.0)  # of images
+DEPTH = 16  # channels of depthwise convolutions
 
 
 class Machine(Protocol):
-    """What a table is made from; ``instructions`` of a case's operation, not of a whole run."""
+    """What a table is made from; ``instructions`` of a case's operation, not of a whole run. The
+    second-level cache holds ``near_bytes``; main memory brings ``gbps`` GB/s to one core."""
 
     name: str
     isa: str
     cpu: str
     ghz: float
     how: str
+    near_bytes: int
+    gbps: float
 
-    def instructions(self, case: Case) -> float: ...
+    def instructions(self, case: Case | Op) -> float: ...
     def loop(self, tile: str, coding: str) -> tuple[float, float]: ...
     def cpi(self, function: str) -> float: ...
 
@@ -56,12 +76,14 @@ class Arm:
     name: str
     cpu: str
     ghz: float
+    near_bytes: int
+    gbps: float
     isa: str = "neon"
     how: str = "instructions under QEMU"
 
-    def instructions(self, case: Case) -> float:
-        """One operation, the second of fill, operation, copy."""
-        return float(_counted(_packed(case, 1))[1])
+    def instructions(self, case: Case | Op) -> float:
+        """One operation, the last but one of fills, operation, copy."""
+        return float(_counted(_packed(case, 1))[-2])
 
     def loop(self, tile: str, coding: str) -> tuple[float, float]:
         """Cycles and instructions of a block."""
@@ -83,10 +105,12 @@ class Wasm:
     name: str = "wasm"
     cpu: str = "znver4"
     ghz: float = 3.5
+    near_bytes: int = 1 << 20
+    gbps: float = 20.0
     isa: str = "wasm"
     how: str = "wasmtime's code and fuel"
 
-    def instructions(self, case: Case) -> float:
+    def instructions(self, case: Case | Op) -> float:
         once, thrice = (_fuel(_packed(case, n)) for n in (1, 3))
         return (thrice - once) / 2
 
@@ -103,8 +127,8 @@ class Wasm:
 
 
 MACHINES: tuple[Machine, ...] = (
-    Arm("arm64-n1", "neoverse-n1", 2.6),
-    Arm("arm64-a55", "cortex-a55", 1.8),
+    Arm("arm64-n1", "neoverse-n1", 2.6, 1 << 20, 20.0),
+    Arm("arm64-a55", "cortex-a55", 1.8, 256 << 10, 5.0),
     Wasm(),
 )
 
@@ -125,9 +149,12 @@ def table(machine: Machine) -> CostTable:
         lanes=LANES,
         panel={name: _panel(machine, name, rows) for name, rows in names.items()},
         vector={name: _vector(machine, name, spmv) for name in names},
-        im2col_ns=_rounded(_im2col(machine) * cycle),
-        depthwise_ns=_rounded(_depthwise(machine) * cycle),
+        im2col={name: _im2col(machine, step) for name, step in IM2COL.items()},
+        depthwise={name: _depthwise(machine, *kind) for name, kind in DEPTHWISE.items()},
+        rates={kind: _rounded(_rate(machine, kind) * spmv * cycle) for kind in RATES},
         overhead_ns=_rounded(machine.instructions(empty) * spmv * cycle),
+        near_bytes=machine.near_bytes,
+        far_ns=_rounded(1 / machine.gbps),
     )
 
 
@@ -223,38 +250,62 @@ def _vector(machine: Machine, name: str, cpi: float) -> Grid:
     return Grid((COLS, densities), tuple(values))
 
 
-def _im2col(machine: Machine) -> float:
-    """Cycles per column and vector of an image row: what a 3x3 convolution does more than the same
-    convolution over one channel, less the product."""
-    side, rows = 28, DENSE_ROWS
-    few, many = (_window(channels, side, rows) for channels in (8, 32))
-    more = machine.instructions(many) - machine.instructions(few)
-    columns = 9 * (32 - 8)
-    tiles = -(-side * side // c.FIL_TILE)
-    tall = min(rows, _tallest(machine))
-    widths = _split(machine, tall, c.FIL_TILE // LANES)
-    loops = sum(machine.loop(f"tile_{tall}x{v}", "none")[1] for v in widths)
-    product = loops * tiles * columns * rows / tall
-    row_vectors = side * -(-side // LANES)
-    return (more - product) * machine.cpi(f"fil_conv_{machine.isa}") / (columns * row_vectors)
+def _im2col(machine: Machine, stride: int) -> Grid:
+    """Per column and vector of an image row: what a 3x3 convolution does more for as many channels
+    again, less the product."""
+    cpi = machine.cpi(f"fil_conv_{machine.isa}")
+    values = []
+    for channels in CHANNELS:
+        for side in SIDES:
+            few, many = (_window(int(n), int(side), stride) for n in (channels, 2 * channels))
+            more = machine.instructions(many) - machine.instructions(few)
+            columns, row_vectors = 9 * channels, side * -(-side // LANES)
+            spent = max(0.1 * more, more - _multiplied(machine, int(side)) * columns)
+            values.append(_rounded(spent * cpi / machine.ghz / (columns * row_vectors)))
+    return Grid((CHANNELS, SIDES), tuple(values))
 
 
-def _window(channels: int, side: int, rows: int) -> Case:
-    matrix = cases.random_matrix(rows, channels * 9, 1.0)
-    params = cases.plane_params(channels, side, k=3)
+def _multiplied(machine: Machine, side: int) -> float:
+    """Instructions of the product per column of a convolution to DENSE_ROWS rows."""
+    tall = min(DENSE_ROWS, _tallest(machine))
+    total = 0.0
+    for start in range(0, side * side, c.FIL_TILE):
+        positions = min(c.FIL_TILE, side * side - start)
+        widths = _split(machine, tall, -(-positions // LANES))
+        total += sum(machine.loop(f"tile_{tall}x{v}", "none")[1] for v in widths)
+    return total * DENSE_ROWS / tall
+
+
+def _window(channels: int, side: int, stride: int) -> Case:
+    matrix = cases.random_matrix(DENSE_ROWS, channels * 9, 1.0)
+    params = cases.window(channels, (side, side), k=3, stride=stride)
     return Case(c.FIL_OP_CONV, params, cases.packed(matrix, c.FIL_OP_CONV, DENSE))
 
 
-def _depthwise(machine: Machine) -> float:
-    """Cycles per kernel tap and vector of an image row."""
-    side, channels = 28, 64
-    weights = cases.packed(cases.random_matrix(channels, 9, 1.0), c.FIL_OP_DWCONV, DENSE)
-    case = Case(c.FIL_OP_DWCONV, cases.plane_params(channels, side, k=3), weights)
-    work = channels * 9 * side * -(-side // LANES)
-    return machine.instructions(case) * machine.cpi("square_3_1_4") / work
+def _depthwise(machine: Machine, k: int, stride: int) -> Grid:
+    """Per kernel tap and vector of an image row, by the width of square images."""
+    cpi = machine.cpi(f"square_{min(k, 5)}_{stride}_4")
+    values = []
+    for side in SIDES:
+        matrix = cases.random_matrix(DEPTH, k * k, 1.0)
+        params = cases.window(DEPTH, (int(side), int(side)), k=k, stride=stride)
+        case = Case(c.FIL_OP_DWCONV, params, cases.packed(matrix, c.FIL_OP_DWCONV, DENSE))
+        work = DEPTH * k * k * side * -(-side // LANES)
+        values.append(_rounded(machine.instructions(case) * cpi / machine.ghz / work))
+    return Grid(((28.0,), SIDES), tuple(values))
 
 
-def _packed(case: Case, repeats: int) -> bytes:
+def _rate(machine: Machine, kind: str) -> float:
+    """Instructions per vector of work without weights."""
+    if kind == "finish":
+        plain = cases.product(c.FIL_OP_SPMM, 64, 64, positions=64, pattern="4x1", density=1)
+        late = dataclasses.replace(plain, residual=True)
+        return (machine.instructions(late) - machine.instructions(plain)) / (64 * 64 / LANES)
+    op = cases.weightless(kind)
+    return machine.instructions(op) / vectors_of(op, LANES)[1]
+
+
+def _packed(case: Case | Op, repeats: int) -> bytes:
     return packfile.encode(plan.plan(cases.program(case, repeats)))
 
 

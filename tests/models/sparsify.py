@@ -1,4 +1,4 @@
-"""Networks for tests and benchmarks: weights folded to float32, pointwise layers zeroed in blocks.
+"""Networks for tests and benchmarks: weights folded to float32, layers zeroed in blocks.
 
 The architecture and the kept weights are the real network's; accuracy is not the point here
 (``filigree prune`` is for that).
@@ -65,23 +65,46 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     return out
 
 
-def sparsify(source: Path, target: Path, sparsity: float, *, rows: int = 4) -> None:
+def sparsify(
+    source: Path, target: Path, sparsity: float, *, rows: int = 4, inner: bool = False
+) -> None:
     """Write ``source`` with that share of each pointwise convolution's blocks zeroed.
 
-    The stem, depthwise layers and the classifier (last 1x1 or Gemm) stay dense.
+    The stem, depthwise layers and the classifier (last 1x1 or Gemm) stay dense. ``inner``: every
+    layer but depthwise ones, the first and the last instead, k x k convolutions and Gemm included.
     """
     model = fold(onnx.load(source))
     values = {t.name: t for t in model.graph.initializer}
-    pointwise = [
-        values[n.input[1]]
+    for name, turned in _inner(model, values) if inner else _pointwise(model, values):
+        weight = numpy_helper.to_array(values[name]).copy()
+        matrix = weight.T if turned else weight
+        mask = block_mask(matrix.reshape(len(matrix), -1), sparsity, rows).reshape(matrix.shape)
+        weight[~(mask.T if turned else mask)] = 0
+        values[name].CopyFrom(numpy_helper.from_array(weight, name))
+    onnx.save(model, target)
+
+
+Named = list[tuple[str, bool]]
+"""Initializers of weights, and whether rows and columns are swapped: [inputs, outputs]."""
+
+
+def _pointwise(model: onnx.ModelProto, values: dict[str, onnx.TensorProto]) -> Named:
+    return [
+        (n.input[1], False)
         for n in model.graph.node
         if n.op_type == "Conv"
         and tuple(values[n.input[1]].dims[2:]) == (1, 1)
         and values[n.input[1]].dims[0] not in (1000, 1001)
     ]
-    for tensor in pointwise:
-        weight = numpy_helper.to_array(tensor).copy()
-        flat = weight.reshape(weight.shape[0], -1)
-        flat[~block_mask(flat, sparsity, rows)] = 0
-        tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
-    onnx.save(model, target)
+
+
+def _inner(model: onnx.ModelProto, values: dict[str, onnx.TensorProto]) -> Named:
+    found = []
+    for n in model.graph.node:
+        if n.op_type not in ("Conv", "Gemm", "MatMul") or n.input[1] not in values:
+            continue
+        number = {a.name: a.i for a in n.attribute}
+        if number.get("group", 1) == 1:
+            turned = n.op_type == "MatMul" or (n.op_type == "Gemm" and not number.get("transB", 0))
+            found.append((n.input[1], turned))
+    return found[1:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filigree.converter.errors import BadFile
+from filigree.converter.lowering.program import ConvParams
 from filigree.converter.sparsity import cost, measure
-from filigree.converter.sparsity.cost import CostTable, Grid, Shape
+from filigree.converter.sparsity.cost import CostTable, Grid, Shape, Window
 from filigree.native import enums as c
 
 SHIPPED = ("x86-64-avx512", "x86-64-avx2", "arm64-n1", "arm64-a55", "wasm")
@@ -59,20 +61,49 @@ def test_kinds_differ_as_their_work_does() -> None:
     table = CostTable.load("arm64-n1")
     at = {"blocks": 100, "block_rows": 4}
     product = table.predict(Shape(c.FIL_OP_SPMM, 16, 72, 49, 7), "4x1", **at)
-    conv = table.predict(Shape(c.FIL_OP_CONV, 16, 72, 49, 7), "4x1", **at)
-    assert conv == pytest.approx(product + table.im2col_ns * 72 * 7 * 2)
-    depthwise = Shape(c.FIL_OP_DWCONV, 32, 9, 49, 7)
-    expected = table.overhead_ns + table.depthwise_ns * 32 * 9 * 7 * 2
+    window = Window(side=3, channels=8)
+    conv = table.predict(Shape(c.FIL_OP_CONV, 16, 72, 49, 7, window), "4x1", **at)
+    assert conv == pytest.approx(product + table.im2col["1"].at(8, 7) * 72 * 7 * 2)
+    depthwise = Shape(c.FIL_OP_DWCONV, 32, 9, 49, 7, Window(side=3, stride=2))
+    expected = table.overhead_ns + table.depthwise["3x3/2"].at(7, 7) * 32 * 9 * 7 * 2
     assert table.predict(depthwise, "dense", blocks=0, block_rows=1) == pytest.approx(expected)
+
+
+def test_a_late_finish_and_weights_from_afar_cost_more() -> None:
+    table = CostTable.load("arm64-n1")
+    shape, at = Shape(c.FIL_OP_SPMM, 16, 72, 49, 7), {"blocks": 100, "block_rows": 4}
+    plain = table.predict(shape, "4x1", **at)
+    late = table.predict(dataclasses.replace(shape, late=True), "4x1", **at)
+    assert late == pytest.approx(plain + table.rates["finish"] * 16 * 13)
+    far = table.predict(shape, "4x1", **at, cold=0.5)
+    assert far == pytest.approx(plain + table.far_ns * 0.5 * 100 * 17)
+
+
+@pytest.mark.parametrize(
+    ("params", "depthwise", "im2col"),
+    [
+        ({"kh": 3, "kw": 3}, "3x3/1", "1"),
+        ({"kh": 5, "kw": 5, "sh": 2, "sw": 2}, "5x5/2", "2"),
+        ({"kh": 7, "kw": 7}, "any/1", "1"),
+        ({"kh": 3, "kw": 3, "dh": 2, "dw": 2}, "any/1", "1"),
+        ({"kh": 3, "kw": 3, "sh": 1, "sw": 2}, "any/2", "2"),
+        ({"kh": 10, "kw": 4, "sh": 2, "sw": 2, "xs": 3}, "any/2", "any"),
+    ],
+)
+def test_classes_of_windows(params: dict[str, int], depthwise: str, im2col: str) -> None:
+    window = Window.of(ConvParams(8, **params))
+    assert (window.depthwise, window.im2col) == (depthwise, im2col)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("version", 2),
+        ("version", 1),
         ("lanes", 0),
         ("lanes", True),
-        ("im2col_ns", -1.0),
+        ("far_ns", -1.0),
+        ("rates", {"map": 1.0}),
+        ("depthwise", {"3x3/1": {"axes": [[1.0]], "ns": [1.0]}}),
         ("overhead_ns", "1"),
         ("panel", {}),
         ("vector", {"dense": {"axes": [[1.0]], "ns": [1.0]}}),
@@ -115,14 +146,18 @@ def test_measuring_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "COLS", (16.0,))
     monkeypatch.setattr(measure, "POSITIONS", (16.0, 64.0))
     monkeypatch.setattr(measure, "DENSITIES", (0.3, 1.0))
+    monkeypatch.setattr(measure, "HEIGHTS", (7.0,))
+    monkeypatch.setattr(measure, "WIDTHS", (7.0,))
+    monkeypatch.setattr(measure, "CHANNELS", (3.0,))
     monkeypatch.setattr(measure, "ENOUGH_NS", 1000)
+    monkeypatch.setattr(measure, "SWEEPS", 2)
     seen: list[float] = []
     table = CostTable.measure("scalar", progress=lambda stage, share: seen.append(share))
     assert CostTable.from_json(json.loads(json.dumps(table.to_json()))) == table
     assert (table.isa, table.lanes) == ("scalar", 1)
     assert table.provenance.startswith("measured on ")
     assert seen == sorted(seen) and seen[-1] == 1.0
-    assert table.panel["4x1"].at(16, 64, 1.0) > 2 * table.panel["1x1"].at(16, 64, 1.0)
+    assert set(table.rates) == set(cost.RATES)
 
 
 def test_an_absent_instruction_set_cannot_be_measured() -> None:
