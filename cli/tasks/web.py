@@ -74,8 +74,9 @@ def measure(
     ]
     job = turns.Job(entries, inputs, seconds)
     engine = ENGINES[on]
+    cores: tuple[int, ...] = ()
     if engine == "chromium":  # its processes spread over the cores
-        found, cores = turns.measure(engine, job, progress=progress), ()
+        found = turns.measure(engine, job, progress=progress)
     else:
         with pinned() as cores:
             found = turns.measure(engine, job, progress=progress)
