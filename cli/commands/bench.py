@@ -85,7 +85,8 @@ def command(
     from filigree.cli.tasks.packed import open_packed
     from filigree.native.model import Model
 
-    peers = _peers(vs or (), against, on=on, dense=dense, by_layer=by_layer)
+    only_host = {"--layers": by_layer, "--threads": threads > 1}
+    peers = _peers(vs or (), against, on=on, dense=dense, only_host=only_host)
     check_paths(reads=[model, against, *(p.model for p in peers)], writes=[report], force=force)
     if on != "host":
         result = _in_wasm(model, against if dense else None, on, peers, seconds=seconds, isa=isa)
@@ -140,15 +141,20 @@ def _tell(
 
 
 def _peers(
-    vs: tuple[str, ...], against: Path | None, *, on: str, dense: bool, by_layer: bool
+    vs: tuple[str, ...],
+    against: Path | None,
+    *,
+    on: str,
+    dense: bool,
+    only_host: Mapping[str, bool],
 ) -> list[Peer]:
     from filigree.cli.tasks.peers import Peer
     from filigree.converter.errors import UsageError
 
     suffixes = dict.fromkeys(PEERS, ".onnx") if on == "host" else _in_web()
     problems, peers = [], []
-    if by_layer and on != "host":
-        problems.append("--layers times on the host alone")
+    if on != "host":
+        problems += [f"{name} times on the host alone" for name in only_host if only_host[name]]
     if dense and against is None:
         problems.append("--dense needs --against MODEL, the model that was converted")
     for item in vs:

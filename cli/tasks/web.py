@@ -74,16 +74,17 @@ def measure(
     ]
     job = turns.Job(entries, inputs, seconds)
     engine = ENGINES[on]
+    cores: tuple[int, ...] = ()
     if engine == "chromium":  # its processes spread over the cores
-        found, core = turns.measure(engine, job, progress=progress), None
+        found = turns.measure(engine, job, progress=progress)
     else:
-        with pinned() as core:
+        with pinned() as cores:
             found = turns.measure(engine, job, progress=progress)
     return Bench(
         timings=[summary(name, samples) for name, samples in found.samples.items()],
         sizes={one.name: sum(map(len, one.files.values())) for one in entries},
         differences={name: relative(outputs, expected) for name, outputs in found.outputs.items()},
-        core=core,
+        cores=cores,
         isa=f"{ours[0].isa} in {found.engine}{'' if found.relaxed else ', relaxed SIMD off'}",
     )
 
