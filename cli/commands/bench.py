@@ -107,6 +107,7 @@ def command(
     from filigree.native.model import Model
 
     of_host = {"--layers": by_layer, "--roofline": roofline, "--explain": explain}
+    of_host["--threads"] = threads > 1
     peers = _peers(vs or (), against, on=on, dense=dense, of_host=of_host)
     reads = [model, against, *(p.model for p in peers)]
     check_paths(reads=reads, writes=[chart, report], force=force)
