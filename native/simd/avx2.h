@@ -56,9 +56,25 @@ FIL_INLINE float v_hmax(vf a) {
   return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
 }
 
-FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
-  vf a = v_load(p), b = v_load(p + VL);
+FIL_INLINE void v_split(vf a, vf b, vf *even, vf *odd) {
   vf low = _mm256_permute2f128_ps(a, b, 0x20), high = _mm256_permute2f128_ps(a, b, 0x31);
   *even = _mm256_shuffle_ps(low, high, 0x88);
   *odd = _mm256_shuffle_ps(low, high, 0xdd);
+}
+FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
+  v_split(v_load(p), v_load(p + VL), even, odd);
+}
+
+#define FIL_EDGES 1
+typedef struct v_edge {
+  __m256i inside;
+  int64_t at;
+} v_edge;
+FIL_INLINE v_edge v_edge_at(int64_t first, int64_t width) {
+  int64_t from = first < -VL ? VL : first < 0 ? -first : 0, to = width - first;
+  to = to < 0 ? 0 : to > VL ? VL : to;
+  return (v_edge){_mm256_andnot_si256(v_first((uint32_t)from), v_first((uint32_t)to)), first};
+}
+FIL_INLINE vf v_load_edge(const float *row, const v_edge *e) {
+  return _mm256_maskload_ps(row + e->at, e->inside);
 }

@@ -69,8 +69,34 @@ FIL_INLINE vf v_scale2(vf a, vf n) { /* in two steps: 2^128 and 2^-152 are no fl
   return v_mul(v_mul(a, v_pow2(half)), v_pow2(wasm_i32x4_sub(whole, half)));
 }
 
-FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
-  vf a = v_load(p), b = v_load(p + VL);
+FIL_INLINE void v_split(vf a, vf b, vf *even, vf *odd) {
   *even = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
   *odd = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
+}
+FIL_INLINE void v_load2(const float *p, vf *even, vf *odd) {
+  v_split(v_load(p), v_load(p + VL), even, odd);
+}
+
+/* A vector inside the row, and the byte of it, or more than 127 for 0, that each byte comes from.
+ */
+#define FIL_EDGES 1
+typedef struct v_edge {
+  v128_t bytes;
+  size_t at;
+} v_edge;
+FIL_INLINE v_edge v_edge_at(int64_t first, int64_t width) {
+  int64_t last = width - VL, at = first < 0 ? 0 : first > last ? last : first;
+  v128_t lane = wasm_i32x4_add(wasm_i32x4_const(0, 1, 2, 3), wasm_i32x4_splat((int)(first - at)));
+  v128_t in =
+      wasm_v128_and(wasm_i32x4_ge(lane, v_zero()), wasm_i32x4_lt(lane, wasm_i32x4_const_splat(VL)));
+  v128_t bytes = wasm_i32x4_add(wasm_i32x4_mul(lane, wasm_i32x4_const_splat(0x04040404)),
+                                wasm_i32x4_const_splat(0x03020100));
+  return (v_edge){wasm_v128_bitselect(bytes, wasm_i32x4_const_splat(-1), in), (size_t)at};
+}
+FIL_INLINE vf v_load_edge(const float *row, const v_edge *e) {
+#if FIL_TARGET_WASM_RELAXED
+  return wasm_i8x16_relaxed_swizzle(v_load(row + e->at), e->bytes);
+#else
+  return wasm_i8x16_swizzle(v_load(row + e->at), e->bytes);
+#endif
 }

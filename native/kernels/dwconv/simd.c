@@ -196,8 +196,12 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
   }
 }
 
-/* The kernels with constant taps, X(K, S). */
+/* The kernels with constant taps, X(K, S); FIL_EDGES has other code for 3 x 3 taps. */
+#if FIL_EDGES
+#define SQUARES X(5, 1) X(5, 2)
+#else
 #define SQUARES X(3, 1) X(3, 2) X(5, 1) X(5, 2)
+#endif
 typedef void (*rows_fn)(const band *, const float *rows, uint32_t oy);
 
 #define X(K, S) Y(K, S, 1) Y(K, S, 2) Y(K, S, 3) Y(K, S, 4)
@@ -308,6 +312,14 @@ static int run_direct(const fil_dwconv_args *a, band *b) {
   if (is_flat(a)) run_flat(a, b);
   else if (g->out_w > FIL_HALF) v_run(a, b);
   else h_run(a, b);
+  return 1;
+}
+#elif FIL_EDGES
+#include "kernels/dwconv/near.h"
+
+static int run_direct(const fil_dwconv_args *a, band *b) {
+  if (!is_near(a->g)) return 0;
+  run_near(a, b);
   return 1;
 }
 #else
