@@ -127,8 +127,8 @@ def command(
             layers = bench.layer_times(ours.model, twin.model if twin else None)
             result = replace(result, layers=layers)
         seen = insight.study(
-            ours.model,
             model,
+            isa=ours.model.isa,
             of_roofline=roofline,
             of_explain=explain,
             seconds=seconds,

@@ -228,5 +228,6 @@ def _target_section(rows: Sequence[Row]) -> str:
 
 def chart_svg(result: bench.Bench) -> str:
     """Latency as an .svg file of its own."""
-    drawing = bars(_latency_bars(result.timings), title="median time per inference, one thread")
+    title = f"median time per inference ({bench.how(result)})"
+    drawing = bars(_latency_bars(result.timings), title=title)
     return standalone(drawing, style=CHART_STYLE.read_text(encoding="utf-8"))

@@ -10,9 +10,8 @@ from typing import Any
 
 from filigree.cli.console import duration, size
 from filigree.cli.tasks import explain, roofline
-from filigree.cli.tasks.packed import open_program, random_inputs, shapes
+from filigree.cli.tasks.packed import open_packed, open_program, random_inputs, shapes
 from filigree.cli.tasks.timing import pinned
-from filigree.native.model import Model
 
 PROFILE_RUNS = 100
 PROFILE_SECONDS = 2.0
@@ -38,18 +37,18 @@ class Table:
 
 
 def study(
-    model: Model,
     path: Path,
     *,
+    isa: str,
     of_roofline: bool,
     of_explain: bool,
     seconds: float,
     progress: Callable[[str, float], None] | None = None,
 ) -> Insight:
-    """Look closer at ``model``, opened from ``path``."""
+    """Look closer at the packed model at ``path``, on one core: both sides are of one core."""
     if not (of_roofline or of_explain):
         return Insight()
-    program = open_program(path)
+    model, program = open_packed(path, isa=isa), open_program(path)
     roof = explanation = None
     if of_roofline:
         roof = roofline.measure(model, program, seconds=seconds, progress=progress)

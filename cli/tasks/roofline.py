@@ -280,6 +280,6 @@ def summary(result: Roofline) -> list[str]:
     """What the machine can do, and how near the whole network comes, in sentences."""
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GB/s" for name, rate in result.bandwidth.items())
     return [
-        f"{result.isa} peak {result.peak / 1e9:.1f} GFLOP/s; {rates}",
+        f"one core, {result.isa}: peak {result.peak / 1e9:.1f} GFLOP/s; {rates}",
         f"the whole network reaches {result.of_roof:.0%} of its roofline",
     ]

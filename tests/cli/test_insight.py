@@ -96,6 +96,13 @@ def test_text_chart_and_page(cli: Cli, fil_file: Path, tmp_path: Path) -> None:
     ElementTree.fromstring(drawn[: drawn.index("</svg>") + len("</svg>")])
 
 
+def test_limits_are_of_one_core_whatever_the_threads(cli: Cli, fil_file: Path) -> None:
+    words = ("--seconds", "0.02", "--threads", "2", "--roofline", "--explain")
+    done = cli("bench", fil_file, *words)
+    assert (done.code, done.err) == (0, "")
+    assert "one core, " in done.out
+
+
 def test_outputs_are_not_overwritten(cli: Cli, fil_file: Path, tmp_path: Path) -> None:
     chart = tmp_path / "bench.svg"
     chart.write_text("mine")
