@@ -104,9 +104,13 @@ def command(
     from filigree.cli.tasks import bench, insight
     from filigree.cli.tasks.conversion import twin_of
     from filigree.cli.tasks.packed import open_packed
+    from filigree.converter.errors import UsageError
     from filigree.native.model import Model
 
     of_host = {"--layers": by_layer, "--roofline": roofline, "--explain": explain}
+    of_host["--threads"] = threads > 1
+    if threads > 1 and (roofline or explain):
+        raise UsageError("--roofline and --explain look at one thread, not several")
     peers = _peers(vs or (), against, on=on, dense=dense, of_host=of_host)
     reads = [model, against, *(p.model for p in peers)]
     check_paths(reads=reads, writes=[chart, report], force=force)

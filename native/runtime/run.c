@@ -1,4 +1,5 @@
 #include "runtime/band.h"
+#include "runtime/checked.h"
 #include "runtime/config.h"
 #include "runtime/registry.h"
 
@@ -18,19 +19,22 @@ static void run_part(void *data, uint32_t part) {
   fil_registry[r->op->kind].run(&s, r->op);
 }
 
-/* How many parts of an op, or of its band's step, are worth handing over; its check knows its work.
- */
-static uint32_t parts_of(const op_parts *r) {
-  const fil_model *m = r->s.m;
-  const fil_parallel *parallel = r->parallel;
-  if (!parallel || parallel->threads < 2) return 1;
+/* Vector steps of the op, or of its rows in this step of its band; its check knows its work. */
+static uint32_t steps_of(const op_parts *r) {
   uint64_t work = 0;
-  fil_registry[r->op->kind].check(m, r->op, &work);
-  if (r->s.to != UINT32_MAX) work = work / r->op->p.conv.out_h * (r->s.to - r->s.from);
-  for (uint32_t lanes = fil_isa_lanes(m->isa); lanes > 1; lanes /= 2) work /= 2; /* in vectors */
-  work >>= FIL_PART_LOG2;
-  if (!work) return 1;
-  return work < parallel->threads ? (uint32_t)work : parallel->threads;
+  fil_registry[r->op->kind].check(r->s.m, r->op, &work);
+  for (uint32_t lanes = fil_isa_lanes(r->s.m->isa); lanes > 1; lanes /= 2) work /= 2;
+  uint32_t steps = fil_narrow(work);
+  if (r->s.to == UINT32_MAX) return steps;
+  return fil_mul(steps / r->op->p.conv.out_h, r->s.to - r->s.from);
+}
+
+/* How many parts are worth handing over. */
+static uint32_t parts_of(const op_parts *r) {
+  if (!r->parallel || r->parallel->threads < 2) return 1;
+  uint32_t parts = steps_of(r) >> FIL_PART_LOG2;
+  if (!parts) return 1;
+  return parts < r->parallel->threads ? parts : r->parallel->threads;
 }
 
 static void run_op(op_parts *r) {

@@ -89,13 +89,13 @@ def test_peers_run_the_same_network(
 
 
 def test_options_that_do_not_go_together(cli: Cli, fil_file: Path) -> None:
-    words = ("--on", "node", "--layers", "--roofline", "--vs", "onnxruntime,litert-js")
+    words = ("--on", "node", "--roofline", "--threads", "2", "--vs", "onnxruntime,litert-js")
     done = cli("bench", fil_file, *words)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
         "error: the options do not go together\n"
-        "  --layers times on the host alone\n"
         "  --roofline times on the host alone\n"
+        "  --threads times on the host alone\n"
         "  --vs onnxruntime: unknown peer; known: onnxruntime-web, litert-js, litert-js-sparse,"
         " tfjs-wasm\n"
         "  --vs litert-js needs a model: --vs litert-js=model.tflite\n"

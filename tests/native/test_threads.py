@@ -25,11 +25,17 @@ X = tiny.prime_paint(1, 3, 45, 24)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Packed models of every kind of op, for every number of lanes."""
+    """Packed models of every kind of op, a band and float16 weights, for every number of lanes."""
     folder = tmp_path_factory.mktemp("threads")
     made = []
     for lanes in (1, 4, 16):
-        for model in (tiny.sample(lanes=lanes), tiny.shared_out(lanes=lanes)):
+        models = (
+            tiny.sample(lanes=lanes),
+            tiny.band(lanes=lanes),
+            tiny.shared_out(lanes=lanes),
+            tiny.shared_out(lanes=lanes, half=True),
+        )
+        for model in models:
             path = folder / f"{len(made)}.fil"
             path.write_bytes(model.encode())
             made.append(str(path))

@@ -286,10 +286,10 @@ def band(*, lanes: int = LANES, half: bool = False) -> Tiny:
     return t
 
 
-def shared_out(*, lanes: int = LANES) -> Tiny:
+def shared_out(*, lanes: int = LANES, half: bool = False) -> Tiny:
     """Every kind of op once, each long enough for several threads, in uneven shapes:
     x (1, 3, 45, 24) -> y (1, 37, 8), a softmax over 8 for each of 37."""
-    t = Tiny(lanes=lanes)
+    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32)
     x = t.port("x", (3, 45, 24), split=1)
 
     def weights(values: F32, *, block_rows: int, coding: int = c.FIL_CODING_NONE) -> int:
@@ -312,22 +312,24 @@ def shared_out(*, lanes: int = LANES) -> Tiny:
 
     relu = dict(act=c.FIL_ACT_CLAMP, act_lo=0.0, act_hi=6.0)
     swish = dict(act=c.FIL_ACT_HARDSWISH, act_lo=1 / 6, act_hi=0.5)
-    half = dict(kh=3, kw=3, sh=2, sw=2, dh=1, dw=1, pad_top=1, pad_left=1)
-    stem = dict(channels=3, in_h=45, in_w=24, out_h=23, out_w=12, cs=45 * 24, ys=24, xs=1, **half)
+    strided = dict(kh=3, kw=3, sh=2, sw=2, dh=1, dw=1, pad_top=1, pad_left=1)
+    stem = dict(
+        channels=3, in_h=45, in_w=24, out_h=23, out_w=12, cs=45 * 24, ys=24, xs=1, **strided
+    )
     t.op(c.FIL_OP_CONV, (x,), a, weights=w_conv, p={"conv": stem}, **relu)
     plane = dict(in_h=23, in_w=12, cs=t.tensors[a].pitch, ys=12, xs=1)
     point = dict(out_h=23, out_w=12, kh=1, kw=1, sh=1, sw=1, dh=1, dw=1)
     grow, shrink = dict(channels=10, **plane, **point), dict(channels=66, **plane, **point)
     t.op(c.FIL_OP_SPMM, (a,), wide, weights=w_d8, p={"conv": grow}, **swish)
     t.op(c.FIL_OP_SPMM, (wide, a), b, weights=w_u16, p={"conv": shrink})
-    quarter = dict(half, sh=4, sw=4)
+    quarter = dict(strided, sh=4, sw=4)
     t.op(
         *(c.FIL_OP_CONV, (b,), small),
         weights=w_few,
         p={"conv": dict(channels=10, **plane, out_h=6, out_w=3, **quarter)},
     )
     pitch = t.tensors[small].pitch
-    same = dict(half, sh=1, sw=1, in_h=6, in_w=3, out_h=6, out_w=3, cs=pitch, ys=3, xs=1)
+    same = dict(strided, sh=1, sw=1, in_h=6, in_w=3, out_h=6, out_w=3, cs=pitch, ys=3, xs=1)
     t.op(c.FIL_OP_DWCONV, (small,), deep, weights=w_dw, p={"conv": dict(channels=20, **same)})
     window = dict(channels=20, in_h=6, in_w=3, out_h=3, out_w=2, kh=2, kw=2, sh=2, sw=2)
     window |= dict(dh=1, dw=1, mode=c.FIL_POOL_AVG)
