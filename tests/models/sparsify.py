@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 F32 = NDArray[np.float32]
+NETWORKS = {
+    "MobileNetV1 1.0 224": "imagenet/mobilenet_v1_1.0_224_w8.onnx",
+    "MobileNetV2 1.0 224": "imagenet/mobilenet_v2_1.0_224_w8.onnx",
+    "visual wake words 0.25 96": "vww/mlperf_vww_96.onnx",
+}
+"""Those of the benchmarks, by name, in FILIGREE_DATA."""
 
 
 def block_mask(weight: F32, sparsity: float, rows: int) -> NDArray[np.bool_]:

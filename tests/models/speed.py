@@ -29,13 +29,8 @@ from filigree.converter import ConvertOptions, convert
 from filigree.native.model import Model
 from tests.conftest import DATA
 from tests.models import network, tflite
-from tests.models.sparsify import sparsify
+from tests.models.sparsify import NETWORKS, sparsify
 
-NETWORKS = {
-    "MobileNetV1 1.0 224": "imagenet/mobilenet_v1_1.0_224_w8.onnx",
-    "MobileNetV2 1.0 224": "imagenet/mobilenet_v2_1.0_224_w8.onnx",
-    "visual wake words 0.25 96": "vww/mlperf_vww_96.onnx",
-}
 ZEROS = ((0.0, 4), (0.5, 4), (0.8, 4), (0.8, 1), (0.9, 4))  # share of zeros, rows of a block
 PEERS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
 HEADER = (

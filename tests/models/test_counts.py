@@ -8,7 +8,7 @@ from filigree.cli.tasks.counting import by_kind, whole
 from filigree.packaging import count, emulate
 from tests.conftest import need
 from tests.models.counts import layers_of
-from tests.models.speed import NETWORKS
+from tests.models.sparsify import NETWORKS
 
 MOST = 0.35
 

@@ -27,8 +27,7 @@ from filigree.cli.tasks.peers import Peer
 from filigree.converter import ConvertOptions, convert
 from tests.conftest import DATA
 from tests.models import network, tfjs, tflite
-from tests.models.sparsify import sparsify
-from tests.models.speed import NETWORKS
+from tests.models.sparsify import NETWORKS, sparsify
 
 SPARSITIES = (0.0, 0.8, 0.9)
 COLUMNS = ("filigree", "litert-js", "litert-js-sparse", "onnxruntime-web", "tfjs-wasm")
