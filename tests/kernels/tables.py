@@ -122,7 +122,7 @@ class Wasm:
         return mca.cycles(_loop("wasm", tile, coding).body, "x86_64", self.cpu), slope
 
     def cpi(self, function: str) -> float:
-        took, instructions = self.loop("tile_4x3", "d8")
+        took, instructions = self.loop("tile_4x2", "d8")
         return took / instructions
 
 

@@ -22,17 +22,19 @@
 #endif
 enum { MAX_R = FIL_REGISTERS >= 32 ? 8 : 4, MAX_V = 8 };
 
-/* One group's blocks at one tile of positions. */
+/* A tile of positions, for every group. */
 typedef struct tile {
   v_bounds bounds;
-  const float *x;             /* at the tile's first position */
-  float *out;                 /* and at the tile's first row */
-  const float *values, *bias; /* from that row */
-  const uint8_t *index;
-  uint8_t coding;
-  size_t x_pitch, out_pitch, block_rows;
-  uint32_t blocks, rows; /* rows: those that exist, at most R */
+  const fil_spmm_args *a;
+  uint32_t position;
 } tile;
+
+/* One pass over a group's blocks. */
+typedef struct pass {
+  const float *values; /* from the pass' first row */
+  const uint8_t *index;
+  uint32_t blocks, row, rows; /* rows: those that exist, at most R */
+} pass;
 
 /* The sums of a tile of V vectors; with a tail the last of them is half a vector. */
 typedef struct sums {
@@ -41,18 +43,18 @@ typedef struct sums {
 } sums;
 
 /* x goes by bytes, so that a step costs one multiply-add of addresses. */
-FIL_INLINE void sum_blocks(const tile *t, sums *sum, const uint32_t R, const uint32_t V,
-                           const int tail, const fil_coding coding) {
-  const float *w = t->values;
-  const uint8_t *index = t->index;
-  size_t pitch = t->x_pitch * sizeof(float), O = t->block_rows, step = coding;
-  uintptr_t x = (uintptr_t)t->x;
+FIL_INLINE void sum_blocks(const tile *t, const pass *p, sums *sum, const uint32_t R,
+                           const uint32_t V, const int tail, const fil_coding coding) {
+  const float *w = p->values;
+  const uint8_t *index = p->index;
+  size_t pitch = t->a->x_pitch * sizeof(float), O = t->a->w.block_rows, step = coding;
+  const uintptr_t first = (uintptr_t)(t->a->x + t->position);
+  uintptr_t x = first;
   if (coding == FIL_CODING_NONE) x -= pitch;
-  for (uint32_t n = t->blocks; n; n--, w += O, index += step) {
+  for (uint32_t n = p->blocks; n; n--, w += O, index += step) {
     if (coding == FIL_CODING_NONE) x += pitch;
     if (coding == FIL_CODING_D8) x += *index * pitch;
-    if (coding == FIL_CODING_U16)
-      x = (uintptr_t)t->x + *(const uint16_t *)(const void *)index * pitch;
+    if (coding == FIL_CODING_U16) x = first + *(const uint16_t *)(const void *)index * pitch;
     const float *at = (const float *)x;
     v_weights weights = v_load_weights(w, R);
     vf v[MAX_V];
@@ -67,30 +69,59 @@ FIL_INLINE void sum_blocks(const tile *t, sums *sum, const uint32_t R, const uin
   }
 }
 
-FIL_INLINE void run_tile(const tile *t, const uint32_t R, const uint32_t V, const int tail,
-                         const fil_coding coding) {
+FIL_INLINE void run_pass(const tile *t, const pass *p, const uint32_t R, const uint32_t V,
+                         const int tail, const fil_coding coding) {
   sums sum;
   FIL_UNROLL(r, R) {
-    vf bias = v_set1(t->bias[r]);
+    vf bias = v_set1(t->a->w.bias[p->row + r]);
     FIL_UNROLL(j, V) sum.whole[r][j] = bias;
     sum.half[r] = h_narrow(bias);
   }
-  sum_blocks(t, &sum, R, V, tail, coding);
+  sum_blocks(t, p, &sum, R, V, tail, coding);
   v_bounds bounds = t->bounds;
   hf lo = h_narrow(bounds.lo), hi = h_narrow(bounds.hi);
-  float *out = t->out;
+  float *out = t->a->out + (size_t)p->row * t->a->out_pitch + t->position;
   FIL_UNROLL(r, R) {
-    if (r == t->rows) return;
+    if (r == p->rows) return;
     FIL_UNROLL(j, V) v_store(out + j * VL, v_clamp(sum.whole[r][j], bounds));
     if (tail) h_store(out + V * VL, h_min(h_max(sum.half[r], lo), hi));
-    out += t->out_pitch;
+    out += t->a->out_pitch;
+  }
+}
+
+__attribute__((noinline)) static void finish_late(const tile *t, const pass *p, uint32_t n) {
+  const fil_epilogue *e = &t->a->e;
+  size_t out = (size_t)p->row * t->a->out_pitch + t->position;
+  fil_piece f = {.y = t->a->out + out, .rows = p->rows, .n = n, .pitch = t->a->out_pitch};
+  f.residual_pitch = e->residual_pitch;
+  if (e->residual) f.residual = e->residual + p->row * f.residual_pitch + t->position;
+  FIL_KERNEL(finish)(&f, e);
+}
+
+/* Every group; one of more than R rows in several passes. The loop is in here, as a call for each
+ * group would cost what a few blocks do. */
+FIL_INLINE void run_groups(const tile *t, const uint32_t R, const uint32_t V, const int tail,
+                           const fil_coding coding) {
+  const fil_matrix *w = &t->a->w;
+  const float *values = w->values;
+  pass p = {.index = w->index};
+  for (uint32_t g = 0; g < w->groups; g++) {
+    p.blocks = coding == FIL_CODING_NONE ? w->cols : w->count[g];
+    for (uint32_t r = 0; r < w->block_rows && p.row < w->rows; r += R, p.row += R) {
+      p.values = values + r;
+      p.rows = w->rows - p.row < R ? w->rows - p.row : R;
+      run_pass(t, &p, R, V, tail, coding);
+      if (t->bounds.late) finish_late(t, &p, (V + (uint32_t)tail) * VL);
+    }
+    values += (size_t)p.blocks * w->block_rows;
+    p.index += p.blocks * (size_t)coding; /* the bytes of an index: NONE 0, D8 1, U16 2 */
   }
 }
 
 FIL_INLINE void run_coded(const tile *t, const uint32_t R, const uint32_t V, const int tail) {
-  if (t->coding == FIL_CODING_D8) run_tile(t, R, V, tail, FIL_CODING_D8);
-  else if (t->coding == FIL_CODING_NONE) run_tile(t, R, V, tail, FIL_CODING_NONE);
-  else run_tile(t, R, V, tail, FIL_CODING_U16);
+  if (t->a->w.coding == FIL_CODING_D8) run_groups(t, R, V, tail, FIL_CODING_D8);
+  else if (t->a->w.coding == FIL_CODING_NONE) run_groups(t, R, V, tail, FIL_CODING_NONE);
+  else run_groups(t, R, V, tail, FIL_CODING_U16);
 }
 
 typedef void (*tile_fn)(const tile *);
@@ -122,38 +153,6 @@ static const tile_fn tail_of_shape[MAX_R + 1][MAX_V + 1] = {
 static const tile_fn (*const tail_of_shape)[MAX_V + 1] = tile_of_shape;
 #endif
 
-static void finish_late(const fil_spmm_args *a, const tile *t, uint32_t row, uint32_t n) {
-  fil_piece p = {.y = t->out, .rows = t->rows, .n = n, .pitch = t->out_pitch};
-  p.residual_pitch = a->e.residual_pitch;
-  if (a->e.residual) p.residual = a->e.residual + row * p.residual_pitch + (t->x - a->x);
-  FIL_KERNEL(finish)(&p, &a->e);
-}
-
-/* Every group at one tile of V vectors; a group of more than R rows in several passes. */
-static void run_groups(const fil_spmm_args *a, uint32_t position, uint32_t R, uint32_t V) {
-  const fil_matrix *w = &a->w;
-  int half = FIL_HALF && position + V * VL >= a->positions + FIL_HALF;
-  tile_fn run = half ? tail_of_shape[R][V] : tile_of_shape[R][V];
-  int dense = w->coding == FIL_CODING_NONE;
-  tile t = {.bounds = finish_bounds(&a->e), .x = a->x + position, .block_rows = w->block_rows};
-  t.x_pitch = a->x_pitch, t.out_pitch = a->out_pitch;
-  t.index = w->index, t.coding = w->coding;
-  const float *values = w->values;
-  for (uint32_t g = 0, row = 0; g < w->groups; g++) {
-    t.blocks = dense ? w->cols : w->count[g];
-    for (uint32_t r = 0; r < w->block_rows && row < w->rows; r += R, row += R) {
-      t.values = values + r;
-      t.bias = w->bias + row;
-      t.out = a->out + (size_t)row * a->out_pitch + position;
-      t.rows = w->rows - row < R ? w->rows - row : R;
-      run(&t);
-      if (t.bounds.late) finish_late(a, &t, row, V * VL);
-    }
-    values += (size_t)t.blocks * w->block_rows;
-    t.index += t.blocks * (size_t)t.coding; /* the bytes of an index: NONE 0, D8 1, U16 2 */
-  }
-}
-
 static uint32_t widest(uint32_t rows) {
 #ifndef FIL_MOST
 #define FIL_MOST MAX_V
@@ -166,13 +165,15 @@ static uint32_t widest(uint32_t rows) {
 /* Tiles as wide as the registers allow and as even as possible: 13 vectors are 5 + 4 + 4, not
  * 6 + 6 + 1, whose last would wait for its own sums. */
 static void multiply(const fil_spmm_args *a) {
-  uint32_t vectors = (a->positions + VL - 1) / VL, position = 0;
+  uint32_t vectors = (a->positions + VL - 1) / VL;
   uint32_t rows = a->w.block_rows < MAX_R ? a->w.block_rows : MAX_R;
   uint32_t most = widest(rows), tiles = (vectors + most - 1) / most;
+  tile t = {.bounds = finish_bounds(&a->e), .a = a};
   for (; tiles; tiles--) {
     uint32_t v = (vectors + tiles - 1) / tiles;
-    run_groups(a, position, rows, v);
-    position += v * VL;
+    int half = FIL_HALF && t.position + v * VL >= a->positions + FIL_HALF;
+    (half ? tail_of_shape : tile_of_shape)[rows][v](&t);
+    t.position += v * VL;
     vectors -= v;
   }
 }
