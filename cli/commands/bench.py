@@ -104,7 +104,6 @@ def command(
     from filigree.cli.tasks import bench, insight
     from filigree.cli.tasks.conversion import twin_of
     from filigree.cli.tasks.packed import open_packed
-    from filigree.converter.errors import UsageError
     from filigree.native.model import Model
 
     of_host = {"--layers": by_layer, "--roofline": roofline, "--explain": explain}

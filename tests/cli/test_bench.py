@@ -69,12 +69,6 @@ def test_threads(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
     assert all(r["difference"] < 1e-4 for r in found["results"][1:])
 
 
-def test_limits_are_those_of_one_thread(cli: Cli, fil_file: Path) -> None:
-    done = cli("bench", fil_file, "--threads", "2", "--roofline")
-    assert (done.code, done.out) == (2, "")
-    assert done.err == "error: --roofline and --explain look at one thread, not several\n"
-
-
 def test_every_thread_is_pinned(fil_file: Path) -> None:
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("this system does not pin")

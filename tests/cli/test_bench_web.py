@@ -94,6 +94,7 @@ def test_options_that_do_not_go_together(cli: Cli, fil_file: Path) -> None:
     assert (done.code, done.out) == (2, "")
     assert done.err == (
         "error: the options do not go together\n"
+        "  --layers times on the host alone\n"
         "  --roofline times on the host alone\n"
         "  --threads times on the host alone\n"
         "  --vs onnxruntime: unknown peer; known: onnxruntime-web, litert-js, litert-js-sparse,"
