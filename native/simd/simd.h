@@ -7,6 +7,9 @@
  *   v_load_n v_store_n          the first n <= VL lanes; nothing else is touched, other lanes are 0
  *   v_load_f16                  VL halves, widened exactly (those that are not finite: any number)
  *   v_load2                     2 * VL floats: those at even places, those at odd places
+ *   FIL_EDGES                   whether there is also: v_split (v_load2 of two vectors), v_edge_at
+ *                               and v_load_edge (VL columns of a row of at least VL, 0 for those
+ *                               outside, of which nothing is read)
  *   FIL_HALF                    lanes of half a vector, hf, if the ISA has one: 0 or h_ as v_
  *   FIL_MASKED                  whether there is also: v_load_m v_store_m (the lanes of a vm; the
  *                               others are 0, and not touched), v_load2_m (of each half), v_first
