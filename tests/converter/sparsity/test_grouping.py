@@ -84,7 +84,8 @@ def test_lossy_is_a_permutation_and_never_worse(scores: F64, block_rows: int, sh
     kept = grouping.kept_score(scores, order, block_rows, keep)
     assert kept <= scores.sum() * (1 + 1e-12)
     for plain in plain_orders(scores.sum(axis=1)):
-        assert kept >= grouping.kept_score(scores, plain, block_rows, keep)
+        least = grouping.kept_score(scores, plain, block_rows, keep)
+        assert kept >= least * (1 - 1e-12)  # sums of the same numbers in another order
 
 
 @pytest.mark.parametrize("block_rows", [2, 4, 8, 16])
