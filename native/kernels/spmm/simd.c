@@ -104,7 +104,7 @@ FIL_INLINE void run_groups(const tile *t, const uint32_t R, const uint32_t V, co
                            const fil_coding coding) {
   const fil_matrix *w = &t->a->w;
   const float *values = w->values;
-  pass p = {.index = w->index};
+  pass p = {.index = w->index ? w->index : w->bias}; /* dense reads none; NULL + 0 is undefined */
   for (uint32_t g = 0; g < w->groups; g++) {
     p.blocks = coding == FIL_CODING_NONE ? w->cols : w->count[g];
     for (uint32_t r = 0; r < w->block_rows && p.row < w->rows; r += R, p.row += R) {
