@@ -30,7 +30,7 @@ def test_examples_run(tmp_path: Path) -> None:
     for language, text in found:
         command = ["sh", "-e", "-c", text] if language == "sh" else [sys.executable, "-c", text]
         done = subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
 
