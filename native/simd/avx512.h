@@ -3,9 +3,11 @@
 
 #define VL            16
 #define FIL_REGISTERS 32
-#ifdef __clang__
-#if __has_feature(address_sanitizer)
+#ifdef __SANITIZE_ADDRESS__
 #define FIL_MASKED 0 /* that sanitizer tests every lane of a masked access: minutes to compile */
+#elif defined(__clang__)
+#if __has_feature(address_sanitizer)
+#define FIL_MASKED 0
 #endif
 #endif
 #ifndef FIL_MASKED
