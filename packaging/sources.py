@@ -42,8 +42,8 @@ def hosted() -> list[Path]:
 
 
 def headers() -> list[Path]:
-    """Every header and list that the library reads, sorted."""
-    return [path for path in _glob(DATA) if "hosted" not in path.parts]
+    """Every header and list that the library and the team of threads read, sorted."""
+    return [path for path in _glob(DATA) if "probe" not in path.parts]
 
 
 def isas() -> dict[str, int]:
