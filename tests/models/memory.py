@@ -115,7 +115,8 @@ def c_runner() -> Path:
     """native/runner/main.c for this machine, over the library that CMake builds."""
     folder = build.cmake("native-release", "-DCMAKE_BUILD_TYPE=Release")
     made, native = folder / "runner", ROOT / "native"
-    command = ["cc", "-std=c11", "-O2", "-I", native / "include", native / "runner" / "main.c"]
+    command = ["cc", "-std=c11", "-O2", "-pthread", "-I", native, "-I", native / "include"]
+    command += [native / "runner" / "main.c", *sorted((native / "hosted").glob("*.c"))]
     command += [folder / "libfiligree.a", "-o", made]
     subprocess.run([str(word) for word in command], check=True)
     return made
@@ -127,7 +128,7 @@ def of_runner(runner: Path, model: Path, label: str, folder: Path) -> Cell:
     inputs = [folder / f"in{i}" for i in range(len(ports))]
     for path, port in zip(inputs, ports, strict=True):
         np.zeros(port.shape, np.float32).tofile(path)
-    command = [runner, model, folder / "out", "auto", RUNNER_REPEATS, *inputs]
+    command = [runner, model, folder / "out", "auto", RUNNER_REPEATS, "1", *inputs]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
     peak, end = 0, time.monotonic() + RUNNER_SECONDS
     try:
