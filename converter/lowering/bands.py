@@ -77,22 +77,14 @@ def spans(program: Program) -> list[tuple[int, int]]:
 
 def unbanded(program: Program) -> Program:
     """The same program with every tensor whole and one operation after the other."""
-    ops, tensors = [], dict(program.tensors)
+    tensors = dict(program.tensors)
     for op in program.ops:
-        params = op.params
-        if isinstance(params, ConvParams):
-            if params.out_ring:
-                tensors[op.output] = _tall(tensors[op.output], params.out_h, params.out_w)
-            params = dataclasses.replace(
-                params, band_ops=0, band_rows=0, x_ring=0, y_ring=0, out_ring=0
-            )
-        ops.append(dataclasses.replace(op, params=params))
-    for i, op in enumerate(ops):
-        params = op.params
-        if isinstance(params, ConvParams) and _conv(program.ops[i]).x_ring:
-            params = dataclasses.replace(params, cs=tensors[op.inputs[0]].pitch)
-        ops[i] = dataclasses.replace(op, params=params)
-    return dataclasses.replace(program, ops=tuple(ops), tensors=tensors, plan=None)
+        if isinstance(op.params, ConvParams) and op.params.out_ring:
+            tensors[op.output] = _tall(tensors[op.output], op.params.out_h, op.params.out_w)
+    ops = tuple(
+        _in_band(op, {}, tensors) if isinstance(op.params, ConvParams) else op for op in program.ops
+    )
+    return dataclasses.replace(program, ops=ops, tensors=tensors, plan=None)
 
 
 def steps(ops: Sequence[Op], band_rows: int, lanes: int) -> Iterator[tuple[list[int], list[int]]]:
@@ -107,7 +99,7 @@ def steps(ops: Sequence[Op], band_rows: int, lanes: int) -> Iterator[tuple[list[
             p = _conv(ops[k])
             to[k] = p.out_h if ends else _whole_vectors(p, to[k], lanes)
             for slot, name in enumerate(ops[k].inputs):
-                rows = to[k] if slot else _rows_read(p, to[k])
+                rows = _end_read(p, slot, to[k])
                 for j in range(k):
                     if ops[j].output == name:
                         to[j] = max(to[j], rows)
@@ -135,10 +127,10 @@ def _band_faults(ops: Sequence[Op], lanes: int, first: int) -> Iterator[str]:
             for slot, (name, ring) in enumerate(zip(op.inputs, (p.x_ring, p.y_ring), strict=False)):
                 if name not in made:
                     continue
-                end = to[k] if slot else _rows_read(p, to[k])
-                oldest = since[k] if slot else max(0, since[k] * p.sh - p.pad_top)
+                end = _end_read(p, slot, to[k])
                 rows = to[made[name]]
-                if to[k] > since[k] and (end > rows or (ring and oldest < rows - ring)):
+                lost = ring and _first_read(p, slot, since[k]) < rows - ring
+                if to[k] > since[k] and (end > rows or lost):
                     found.add(f'op {first + k} ("{op.node}"): rows of "{name}" are not there')
     yield from sorted(found)
 
@@ -148,9 +140,16 @@ def _whole_vectors(p: ConvParams, rows: int, lanes: int) -> int:
     return min(p.out_h, -(-rows // unit) * unit)
 
 
-def _rows_read(p: ConvParams, rows: int) -> int:
-    """How many input rows the first ``rows`` output rows read."""
+def _end_read(p: ConvParams, slot: int, rows: int) -> int:
+    """One past the last row of input ``slot`` that the first ``rows`` output rows read."""
+    if slot:
+        return rows
     return max(0, min(p.in_h, (rows - 1) * p.sh + (p.kh - 1) * p.dh - p.pad_top + 1))
+
+
+def _first_read(p: ConvParams, slot: int, row: int) -> int:
+    """The first row of input ``slot`` that output rows from ``row`` on read."""
+    return row if slot else max(0, row * p.sh - p.pad_top)
 
 
 def _conv(op: Op) -> ConvParams:
@@ -178,29 +177,33 @@ def _banded(program: Program, first: int, end: int, cache: Cache) -> Program:
         return program
     tensors = dict(program.tensors)
     for name, held in rings.items():
-        p = next(_conv(op) for op in ops if op.output == name)
-        tensors[name] = _tall(tensors[name], held, p.out_w)
-    changed = [
-        _in_band(op, rings, tensors, count=len(ops) if k == 0 else 0, rows=band_rows)
-        for k, op in enumerate(ops)
-    ]
-    whole = (*program.ops[:first], *changed, *program.ops[end:])
+        tensors[name] = _tall(tensors[name], held, _width(ops, name))
+    start = _in_band(ops[0], rings, tensors, count=len(ops), rows=band_rows)
+    rest = [_in_band(op, rings, tensors) for op in ops[1:]]
+    whole = (*program.ops[:first], start, *rest, *program.ops[end:])
     return dataclasses.replace(program, ops=whole, tensors=tensors)
 
 
 def _in_band(
-    op: Op, rings: Mapping[str, int], tensors: Mapping[str, Tensor], *, count: int, rows: int
+    op: Op,
+    rings: Mapping[str, int],
+    tensors: Mapping[str, Tensor],
+    *,
+    count: int = 0,
+    rows: int = 0,
 ) -> Op:
+    """``op`` over ``rings``, the rows that some of ``tensors`` hold; ``count`` and ``rows``: of the
+    band that it starts."""
     p = _conv(op)
     x_ring = rings.get(op.inputs[0], 0)
     params = dataclasses.replace(
         p,
         band_ops=count,
-        band_rows=rows if count else 0,
+        band_rows=rows,
         x_ring=x_ring,
         y_ring=rings.get(op.inputs[1], 0) if len(op.inputs) > 1 else 0,
         out_ring=rings.get(op.output, 0),
-        cs=tensors[op.inputs[0]].pitch if x_ring else p.cs,
+        cs=tensors[op.inputs[0]].pitch if x_ring or p.x_ring else p.cs,
     )
     return dataclasses.replace(op, params=params)
 
@@ -283,14 +286,12 @@ def _rings(ops: Sequence[Op], names: set[str], band_rows: int, lanes: int) -> di
         for k, op in enumerate(ops):
             for slot, name in enumerate(op.inputs):
                 if name in names:
-                    p = _conv(op)
-                    oldest = since[k] if slot else max(0, since[k] * p.sh - p.pad_top)
+                    oldest = _first_read(_conv(op), slot, since[k])
                     held[name] = max(held[name], to[maker[name]] - oldest)
     found = {}
     for name, rows in held.items():
         p = _conv(ops[maker[name]])
-        unit = lanes // math.gcd(lanes, p.out_w)
-        rows = -(-rows // unit) * unit
-        if rows < p.out_h:
-            found[name] = rows
+        whole = _whole_vectors(p, rows, lanes)
+        if whole < p.out_h:
+            found[name] = whole
     return found
