@@ -49,7 +49,8 @@ fil_stretch fil_stretch_from(const fil_conv *g, uint32_t from, uint32_t to, int 
   uint32_t x = x_too ? fil_rows_held(g->x_ring, g->in_h) : UINT32_MAX;
   uint32_t rows = less(less(to - from, out - from % out), less(y - from % y, x - from % x));
   size_t w = g->out_w;
-  return (fil_stretch){rows, from % x * w, from % y * w, from % out * w};
+  return (fil_stretch){rows,         from * g->out_w, rows * g->out_w,
+                       from % x * w, from % y * w,    from % out * w};
 }
 
 uint32_t fil_rows_to(const fil_run_state *s, const fil_conv *g) { return less(s->to, g->out_h); }
@@ -154,4 +155,27 @@ fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, siz
   fil_skip_residual(e, row * e->residual_pitch);
   fil_keep_groups(w, groups);
   return groups;
+}
+
+fil_stretches fil_stretches_of(const fil_run_state *s, const fil_conv *g, fil_matrix *w,
+                               float **out, size_t pitch, fil_epilogue *e) {
+  fil_stretches k = {g, s->part, s->from, fil_rows_to(s, g)};
+  uint32_t units = (k.to - k.row) * g->out_w / FIL_PART_LANES + 1;
+  if (!fil_is_by_groups(k.part, units, w->groups)) return k;
+  if (fil_is_empty(fil_take_groups(s, w, out, pitch, e))) k.row = k.to;
+  k.part = FIL_WHOLE;
+  return k;
+}
+
+int fil_next_stretch(fil_stretches *k, fil_stretch *piece, int x_too) {
+  while (k->row < k->to) {
+    fil_stretch p = fil_stretch_from(k->g, k->row, k->to, x_too);
+    fil_span span = fil_share(k->part, p.positions, FIL_PART_LANES);
+    k->row += p.rows;
+    p.first += span.first, p.positions = span.end - span.first;
+    p.x += span.first, p.y += span.first, p.out += span.first;
+    *piece = p;
+    if (p.positions) return 1;
+  }
+  return 0;
 }

@@ -55,10 +55,10 @@ int fil_conv_outputs_ok(const fil_model *m, const fil_op *op);
 /* Rows that a tensor of `rows` rows holds: `ring`, if it is one. */
 uint32_t fil_rows_held(uint16_t ring, uint32_t rows);
 
-/* A run of output rows [from, to) that is in one piece in out, in the residual and, if `x_too`, in
- * the input: elements into each, and the rows. */
+/* Output that is in one piece in out, in the residual and, if `x_too`, in the input: positions
+ * [first, first + positions), elements into each, and how many rows of it were looked at. */
 typedef struct fil_stretch {
-  uint32_t rows;
+  uint32_t rows, first, positions;
   size_t x, y, out;
 } fil_stretch;
 uint32_t fil_rows_to(const fil_run_state *s, const fil_conv *g); /* end of the rows to make */
@@ -87,6 +87,17 @@ fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op); /* and i
  * and in the residual. pitch: from row to row of out. Returns the groups. */
 fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, size_t pitch,
                          fil_epilogue *e);
+
+/* What this part has to make of a convolution's rows, stretch by stretch: a share of the positions
+ * of each, or, where there are few, of the groups of rows (as fil_take_groups). */
+typedef struct fil_stretches {
+  const fil_conv *g;
+  fil_part part;
+  uint32_t row, to;
+} fil_stretches;
+fil_stretches fil_stretches_of(const fil_run_state *s, const fil_conv *g, fil_matrix *w,
+                               float **out, size_t pitch, fil_epilogue *e);
+int fil_next_stretch(fil_stretches *k, fil_stretch *piece, int x_too); /* 0: that was all */
 
 /* The residual `elements` further on, if there is one. */
 void fil_skip_residual(fil_epilogue *e, size_t elements);

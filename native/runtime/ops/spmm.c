@@ -22,21 +22,13 @@ void fil_spmm_run(const fil_run_state *s, const fil_op *op) {
       .out_pitch = s->m->tensors[op->out].pitch,
       .e = fil_epilogue_of(s, op),
   };
-  uint32_t to = fil_rows_to(s, g), units = (to - s->from) * g->out_w / FIL_PART_LANES + 1;
-  fil_part part = s->part; /* of every stretch; or of the groups, and then of every stretch all */
-  if (fil_is_by_groups(part, units, a.w.groups)) {
-    if (fil_is_empty(fil_take_groups(s, &a.w, &a.out, a.out_pitch, &a.e))) return;
-    part = FIL_WHOLE;
-  }
+  fil_stretches k = fil_stretches_of(s, g, &a.w, &a.out, a.out_pitch, &a.e);
   const fil_spmm_args all = a;
-  for (uint32_t row = s->from; row < to;) {
-    fil_stretch piece = fil_stretch_from(g, row, to, 1);
-    fil_span span = fil_share(part, piece.rows * g->out_w, FIL_PART_LANES);
-    a.x = all.x + piece.x + span.first;
-    a.out = all.out + piece.out + span.first;
-    if (all.e.residual) a.e.residual = all.e.residual + piece.y + span.first;
-    a.positions = span.end - span.first;
-    if (!fil_is_empty(span)) fil_spmm_by_isa[s->m->isa](&a);
-    row += piece.rows;
+  for (fil_stretch piece; fil_next_stretch(&k, &piece, 1);) {
+    a.x = all.x + piece.x;
+    a.out = all.out + piece.out;
+    if (all.e.residual) a.e.residual = all.e.residual + piece.y;
+    a.positions = piece.positions;
+    fil_spmm_by_isa[s->m->isa](&a);
   }
 }
