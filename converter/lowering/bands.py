@@ -271,7 +271,20 @@ def _choose(
             break
         if rings and (not best[0] or len(rings) >= len(best[1])):
             best = band_rows, rings
-    return best
+    return _even(program, ops, names, best)
+
+
+def _even(
+    program: Program, ops: Sequence[Op], names: set[str], best: tuple[int, dict[str, int]]
+) -> tuple[int, dict[str, int]]:
+    """The same number of steps, but the last as long as the others: threads share them out."""
+    height = _conv(ops[-1]).out_h
+    if not best[0]:
+        return best
+    steps_taken = -(-height // best[0])
+    band_rows = -(-height // steps_taken)
+    rings = _rings(ops, names, band_rows, program.lanes)
+    return (band_rows, rings) if len(rings) >= len(best[1]) else best
 
 
 def _width(ops: Sequence[Op], name: str) -> int:

@@ -73,7 +73,7 @@ void fil_band_next(fil_band *b, uint32_t lanes) {
     return;
   }
   uint32_t last = b->count - 1;
-  for (uint32_t k = 0; k <= last; k++) b->from[k] = b->to[k];
+  for (uint32_t k = 0; k <= last; k++) b->from[k] = b->to[k] > b->least[k] ? b->to[k] : b->least[k];
   b->to[last] += b->ops[0].p.conv.band_rows;
   int ends = b->to[last] >= b->ops[last].p.conv.out_h;
   for (uint32_t k = last + 1; k-- > 0;) {
@@ -88,4 +88,62 @@ void fil_band_next(fil_band *b, uint32_t lanes) {
 int fil_band_done(const fil_band *b) {
   uint32_t last = b->count - 1;
   return b->count == 1 || b->to[last] >= b->ops[last].p.conv.out_h;
+}
+
+/* --- parts --- */
+
+static uint32_t last_of(const fil_model *m, uint32_t first) {
+  return first + fil_band_ops(&m->ops[first]) - 1;
+}
+
+int fil_band_divides(const fil_model *m, uint32_t first) {
+  uint32_t last = last_of(m, first);
+  for (uint32_t i = first; i < last; i++) {
+    const fil_tensor *t = &m->tensors[m->ops[i].out];
+    if (t->place != FIL_PLACE_ARENA || t->first_op != first || t->last_op != last) return 0;
+  }
+  return last > first;
+}
+
+uint32_t fil_band_steps(const fil_model *m, uint32_t first) {
+  fil_band b = fil_band_start(&m->ops[first], fil_band_ops(&m->ops[first]));
+  uint32_t steps = 0;
+  do {
+    fil_band_next(&b, m->lanes);
+    steps++;
+  } while (!fil_band_done(&b));
+  return steps;
+}
+
+/* The first input row that output rows from `row` on read. */
+static uint32_t first_read(const fil_conv *g, uint32_t row) {
+  uint32_t y = row * g->sh;
+  return y > g->pad_top ? y - g->pad_top : 0;
+}
+
+static void least_for(fil_band *b, uint32_t before, uint16_t tensor, uint32_t row) {
+  for (uint32_t k = 0; k < before; k++)
+    if (b->ops[k].out == tensor && b->least[k] > row) b->least[k] = row;
+}
+
+fil_band fil_band_after(const fil_model *m, uint32_t first, uint32_t steps) {
+  uint32_t count = fil_band_ops(&m->ops[first]);
+  fil_band b = fil_band_start(&m->ops[first], count);
+  for (uint32_t i = 0; i < steps; i++) fil_band_next(&b, m->lanes);
+  for (uint32_t k = 0; k < count; k++) b.least[k] = b.to[k];
+  for (uint32_t k = count; k-- > 0;) {
+    const fil_op *op = &b.ops[k];
+    while (b.least[k] * op->p.conv.out_w % m->lanes) b.least[k]--;
+    least_for(&b, k, op->in[0], first_read(&op->p.conv, b.least[k]));
+    if (op->in[1] != FIL_NONE) least_for(&b, k, op->in[1], b.least[k]);
+  }
+  for (uint32_t k = 0; k < count; k++) b.from[k] = b.to[k] = 0;
+  return b;
+}
+
+uint64_t fil_band_bytes(const fil_model *m, uint32_t first, uint32_t end) {
+  uint64_t bytes = 0;
+  for (uint32_t k = 0; k < end; k++)
+    bytes += (m->tensors[m->ops[first + k].out].bytes + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
+  return bytes;
 }

@@ -1,4 +1,4 @@
-#include "runtime/context.h"
+#include "runtime/band.h"
 #include "runtime/checked.h"
 
 int fil_op_takes(const fil_op *op, int flags) {
@@ -84,7 +84,19 @@ int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes) {
   return op->scratch_bytes >= bytes + fil_wide_scratch(op, &m->weights[op->weights]);
 }
 
-static uint8_t *place_of(const fil_run_state *s, const fil_tensor *t) {
+/* Where a part of a band has a tensor of its own; NULL: it has none. */
+static uint8_t *own_place(const fil_run_state *s, uint16_t tensor) {
+  const fil_op *ops = &s->m->ops[s->band];
+  if (!s->own) return 0;
+  for (uint32_t k = 0; k + 1 < fil_band_ops(ops); k++)
+    if (ops[k].out == tensor) return s->own + fil_band_bytes(s->m, s->band, k);
+  return 0;
+}
+
+static uint8_t *place_of(const fil_run_state *s, uint16_t tensor) {
+  const fil_tensor *t = &s->m->tensors[tensor];
+  uint8_t *own = own_place(s, tensor);
+  if (own) return own;
   switch (t->place) {
   case FIL_PLACE_INPUT: return (uint8_t *)(uintptr_t)s->inputs[t->offset];
   case FIL_PLACE_OUTPUT: return s->outputs[t->offset - s->m->input_count];
@@ -94,7 +106,7 @@ static uint8_t *place_of(const fil_run_state *s, const fil_tensor *t) {
 }
 
 float *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset) {
-  return (float *)(void *)place_of(s, &s->m->tensors[tensor]) + offset;
+  return (float *)(void *)place_of(s, tensor) + offset;
 }
 
 const float *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset) {

@@ -13,6 +13,8 @@ typedef struct fil_run_state {
   uint32_t from, to; /* output rows that a convolution is to make: all of them, or a band's */
   fil_part part;
   uint8_t *scratch; /* of this part; NULL: what the op has in the arena */
+  uint8_t *own; /* this part's tensors of the band that starts at op `band`; NULL: the arena's */
+  uint32_t band;
 } fil_run_state;
 
 /* The ISA for a model of `lanes` lanes; FIL_ISA_COUNT if the forced one does not fit. */
@@ -74,6 +76,10 @@ uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w);
 
 /* The op's scratch holds that and its kernel's own `bytes`. */
 int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes);
+
+/* Bytes of scratch that suffice any op: a multiple of FIL_ALIGN. A thread's tensors of a band come
+ * after them. */
+uint64_t fil_part_scratch(const fil_model *m);
 
 const float *fil_read(const fil_run_state *s, uint16_t tensor,
                       uint32_t offset); /* NULL: FIL_NONE */

@@ -1,4 +1,4 @@
-#include "runtime/context.h"
+#include "runtime/band.h"
 
 static uint64_t kernel_scratch(const fil_op *op, uint32_t weight_cols) {
   switch (op->kind) {
@@ -13,7 +13,19 @@ uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights) {
   return fil_wide_scratch(op, weights) + kernel_scratch(op, weights->cols);
 }
 
-uint64_t fil_parallel_scratch(const fil_model *m) {
+/* What a part of any band has of its own. */
+static uint64_t band_bytes(const fil_model *m) {
+  uint64_t most = 0;
+  for (uint32_t i = 0, n; i < m->op_count; i += n) {
+    n = fil_band_ops(&m->ops[i]);
+    if (!fil_band_divides(m, i)) continue;
+    uint64_t bytes = fil_band_bytes(m, i, n - 1);
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
+uint64_t fil_part_scratch(const fil_model *m) {
   uint64_t most = 0;
   for (uint32_t i = 0; i < m->op_count; i++) {
     const fil_op *op = &m->ops[i];
@@ -23,3 +35,5 @@ uint64_t fil_parallel_scratch(const fil_model *m) {
   }
   return (most + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
 }
+
+uint64_t fil_parallel_scratch(const fil_model *m) { return fil_part_scratch(m) + band_bytes(m); }

@@ -156,7 +156,9 @@ def test_random_chains(
     x = np.random.default_rng(0).standard_normal((1, 8, height, width), dtype=np.float32)
     for isa in runtime.isas():
         expected = Model.from_bytes(data, isa=isa).run(x)
-        assert np.array_equal(Model.from_bytes(packfile.encode(small), isa=isa).run(x), expected)
+        for threads in (1, 3):
+            model = Model.from_bytes(packfile.encode(small), isa=isa, threads=threads)
+            assert np.array_equal(model.run(x), expected)
 
 
 def test_profile_and_trace_see_every_operation(tmp_path: Path) -> None:
