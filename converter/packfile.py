@@ -6,8 +6,11 @@ structs and limits come from there. The same program gives the same bytes, alway
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import json
+import operator
 import os
 import secrets
 from collections.abc import Iterable
@@ -34,9 +37,10 @@ from filigree.converter.lowering.program import (
 from filigree.converter.sparsity import pattern
 from filigree.native import enums as c
 from filigree.native._ffi import ffi, lib
-from filigree.native.model import ITEM_OF
+from filigree.native.model import DTYPES, ITEM_OF
 
 Bytes = NDArray[np.uint8]
+TYPES = {number: np.dtype(name).newbyteorder("<") for name, number in DTYPES.items()}
 
 
 @dataclass
@@ -73,7 +77,13 @@ def encode(program: Program) -> bytes:
     }
     bodies[c.FIL_SECTION_CONST] = b"".join(constants.parts)
     sections = [(kind, bodies[kind]) for kind in sorted(bodies) if bodies[kind]]
-    return _assemble(sections, lanes=program.lanes, arena_bytes=program.plan.arena_bytes)
+    needs = {structs.FEATURES.get(t.dtype, 0) for t in program.tensors.values()}
+    head = {
+        "lanes": program.lanes,
+        "arena_bytes": program.plan.arena_bytes,
+        "required": functools.reduce(operator.or_, needs, 0),
+    }
+    return _assemble(sections, head)
 
 
 def decode(data: bytes) -> Program:
@@ -105,7 +115,8 @@ def decode(data: bytes) -> Program:
 
 
 def validate(data: bytes) -> None:
-    """Open ``data`` as a device would. Raises BadFile with the loader's sentence."""
+    """Open ``data`` as a device would that has every instruction set. Raises BadFile with the
+    loader's sentence."""
     _opened(_aligned(data))
 
 
@@ -159,10 +170,10 @@ def _tensor_structs(program: Program, plan: Plan, constants: _Constants) -> list
     return rows
 
 
-def _with_pitch(tensor: Tensor) -> NDArray[np.float32]:
+def _with_pitch(tensor: Tensor) -> NDArray[Any]:
     if tensor.data is None:
         raise ValueError(f'constant "{tensor.name}" has no data')
-    padded = np.zeros((tensor.planes, tensor.pitch), np.float32)
+    padded = np.zeros((tensor.planes, tensor.pitch), tensor.dtype)
     padded[:, : tensor.positions] = tensor.data.reshape(tensor.planes, tensor.positions)
     return padded
 
@@ -223,7 +234,7 @@ def _meta_bytes(program: Program) -> bytes:
     return text.encode()
 
 
-def _assemble(sections: list[tuple[int, bytes]], *, lanes: int, arena_bytes: int) -> bytes:
+def _assemble(sections: list[tuple[int, bytes]], head: dict[str, int]) -> bytes:
     end = ffi.sizeof("fil_header") + len(sections) * ffi.sizeof("fil_section")
     table, body = [], []
     for kind, data in sections:
@@ -238,9 +249,8 @@ def _assemble(sections: list[tuple[int, bytes]], *, lanes: int, arena_bytes: int
         {
             "magic": c.FIL_MAGIC,
             "version": c.FIL_VERSION,
-            "lanes": lanes,
+            **head,
             "file_bytes": end,
-            "arena_bytes": arena_bytes,
             "section_count": len(sections),
         },
     )
@@ -291,7 +301,7 @@ def _opened(file: Bytes) -> Any:
         raise BadFile("not a packed model", ["the file is empty"])
     model = ffi.new("fil_model *")
     status = lib.fil_open(model, ffi.from_buffer(file), file.size)
-    if status == c.FIL_OK:
+    if status in (c.FIL_OK, c.FIL_E_ISA):  # it is valid, whether or not this machine can run it
         return model
     name = ffi.string(lib.fil_status_name(status)).decode()
     sentence = ffi.string(lib.fil_status_sentence(status)).decode()
@@ -303,8 +313,9 @@ def _opened(file: Bytes) -> Any:
 def _check_unpacked_size(model: Any) -> None:
     """Blobs may be shared and zeros are not stored: the file's size does not bound its matrices."""
     tensors = (model.tensors[i] for i in range(model.tensor_count))
+    constants = (t for t in tensors if t.place == c.FIL_PLACE_CONST)
     weights = (model.weights[i] for i in range(model.weights_count))
-    values = sum(t.bytes // 4 for t in tensors if t.place == c.FIL_PLACE_CONST)
+    values = sum(t.bytes // TYPES[t.dtype].itemsize for t in constants)
     values += sum((w.groups * w.cols + w.blocks) * w.block_rows for w in weights)
     if values > c.FIL_MAX_ELEMENTS:
         raise BadFile("not a valid packed model", [f"it unpacks to {values:,} values"])
@@ -341,12 +352,10 @@ def _names(given: list[str], count: int, *, prefix: str) -> list[str]:
     return [f"{prefix}{i}" for i in range(count)]
 
 
-def _floats(file: Bytes, at: int, count: int) -> NDArray[np.float32]:
-    return file[at : at + 4 * count].view("<f4").astype(np.float32)
-
-
-def _halves(file: Bytes, at: int, count: int) -> NDArray[np.float16]:
-    return file[at : at + 2 * count].view("<f2").astype(np.float16)
+def _values(file: Bytes, at: int, count: int, *, dtype: int = c.FIL_F32) -> NDArray[Any]:
+    """``count`` elements of a ``fil_dtype``."""
+    stored = TYPES[dtype]
+    return file[at : at + stored.itemsize * count].view(stored).astype(stored.newbyteorder("="))
 
 
 def _constants_at(model: Any) -> int:
@@ -364,12 +373,13 @@ def _tensors_of(model: Any, file: Bytes, meta: dict[str, Any]) -> dict[str, Tens
 def _tensor_of(model: Any, file: Bytes, i: int, name: str) -> Tensor:
     t = model.tensors[i]
     shape = tuple(t.dim[0 : t.rank])
-    tensor = Tensor(name, shape, t.split, t.pitch, Place(t.place))
+    tensor = Tensor(name, shape, t.split, t.pitch, Place(t.place), dtype=TYPES[t.dtype].name)
     if tensor.place is not Place.CONST:
         return tensor
-    padded = _floats(file, _constants_at(model) + t.offset, tensor.planes * tensor.pitch)
+    at, count = _constants_at(model) + t.offset, tensor.planes * tensor.pitch
+    padded = _values(file, at, count, dtype=t.dtype).astype(np.float32)
     data = padded.reshape(tensor.planes, tensor.pitch)[:, : tensor.positions].reshape(shape)
-    return Tensor(name, shape, t.split, t.pitch, Place.CONST, data)
+    return dataclasses.replace(tensor, data=data)
 
 
 def _weights_names(count: int) -> list[str]:
@@ -417,7 +427,6 @@ def _weights_of(model: Any, file: Bytes, i: int, layer: str) -> Weights:
 
 
 def _packing_of(constants: Bytes, w: Any) -> Packing:
-    read = _halves if w.dtype == c.FIL_F16 else _floats
     index = counts = None
     if w.coding != c.FIL_CODING_NONE:
         kind, size = ("<u1", 1) if w.coding == c.FIL_CODING_D8 else ("<u2", 2)
@@ -427,10 +436,10 @@ def _packing_of(constants: Bytes, w: Any) -> Packing:
         block_rows=w.block_rows,
         coding=w.coding,
         blocks=w.blocks,
-        values=read(constants, w.values_offset, w.blocks * w.block_rows),
+        values=_values(constants, w.values_offset, w.blocks * w.block_rows, dtype=w.dtype),
         index=index,
         counts=counts,
-        bias=_floats(constants, w.bias_offset, w.groups * w.block_rows),
+        bias=_values(constants, w.bias_offset, w.groups * w.block_rows),
     )
     return Packing(**{**packing.__dict__, "bridges": pattern.count_bridges(packing)})
 

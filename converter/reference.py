@@ -3,7 +3,7 @@
 Every operation does what ``native/kernels/<name>/ref.c`` says, in numpy. Three things make a wrong
 program show: weights come from their packing where there is one; every tensor has a buffer of its
 own, NaN until written, the planes' padding for good; and not-a-number propagates, through maxima
-too. An access outside a tensor is an error.
+too. An access outside a tensor is an error. What a float16 tensor holds is rounded to that.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class _Step:
         """act(``values``) to out, from its offset on."""
         at = self.op.out_offset
         view = self._view(self.op.output, at, shape=values.shape, strides=strides)
-        view[...] = _activated(values, self.op.act)
+        view[...] = _rounded(_activated(values, self.op.act), self.program.tensors[self.op.output])
 
     def write_planes(self, values: F64) -> None:
         """act(residual + ``values``) to out, ``values`` [planes, positions]."""
@@ -203,6 +203,11 @@ _REDUCES: dict[int, Callable[..., F64]] = {
 def _activated(x: F64, act: Activation) -> F64:
     """``act.def``, with lo and hi rounded to float32 as the packed model stores them."""
     return _ACTIVATIONS[act.kind](x, float(np.float32(act.lo)), float(np.float32(act.hi)))
+
+
+def _rounded(x: F64, tensor: Tensor) -> F64:
+    """As ``tensor`` holds it: float16 is rounded to, float32 is not, being what is measured."""
+    return x.astype(np.float16).astype(np.float64) if tensor.dtype == "float16" else x
 
 
 # --- windows ---

@@ -27,6 +27,7 @@ from filigree.converter.lowering.program import (
 )
 from filigree.native import enums as c
 from filigree.native._ffi import ffi
+from filigree.native.model import DTYPES
 
 PARAMS: Mapping[int, type[Params]] = {
     c.FIL_OP_SPMM: ConvParams,
@@ -47,8 +48,8 @@ def member(params: type[Params]) -> str:
     return params.__name__.removesuffix("Params").lower()
 
 
-DTYPES: Mapping[str, int] = {"float32": c.FIL_F32, "float16": c.FIL_F16}
-"""What weights may be stored as, by numpy's name."""
+FEATURES: Mapping[str, int] = {"float16": c.FIL_NEEDS_F16}
+"""The feature that a reader must have for tensors of an element type (``fil_feature``)."""
 
 
 def bare_op(op: Op) -> Any:
@@ -108,7 +109,7 @@ def tensor_struct(tensor: Tensor, *, offset: int, lifetime: tuple[int, int]) -> 
     return ffi.new(
         "fil_tensor *",
         {
-            "dtype": c.FIL_F32,
+            "dtype": DTYPES[tensor.dtype],
             "place": int(tensor.place),
             "rank": len(tensor.shape),
             "split": tensor.split,

@@ -45,6 +45,9 @@ ITEM_OF = {
     "E_UNSUPPORTED": "op",
     "E_IO": "port",
 }
+DTYPES: Mapping[str, int] = {"float32": lib.FIL_F32, "float16": lib.FIL_F16}
+"""Element types of weights and tensors, by numpy's name."""
+_NAMES = {number: name for name, number in DTYPES.items()}
 _open_lock = threading.Lock()
 
 
@@ -271,7 +274,7 @@ class Model:
         return tuple(outputs)
 
     def tensor(self, index: int) -> F32:
-        """A copy of an arena or constant tensor, padding removed, in storage order.
+        """An arena or constant tensor as float32, padding removed, in storage order.
 
         Arena tensors hold what the last run left there: memory is reused, so only those whose last
         reader was late survive. Raises IndexError, or ValueError for a port or before any run.
@@ -285,7 +288,7 @@ class Model:
             data = lib.fil_tensor_data(self._m, self._arena_pointer, index)
             if data == ffi.NULL:
                 raise ValueError(f"tensor {index} is an input or output: the caller has it")
-            flat = np.frombuffer(ffi.buffer(data, t.bytes), np.float32).copy()
+            flat = np.frombuffer(ffi.buffer(data, t.bytes), _NAMES[t.dtype]).astype(np.float32)
         shape = tuple(t.dim[0 : t.rank])
         positions = math.prod(shape[t.split :])
         return flat.reshape(-1, t.pitch)[:, :positions].reshape(shape)

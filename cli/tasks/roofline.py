@@ -29,7 +29,6 @@ from filigree.converter.lowering.program import (
     Program,
     ReduceParams,
     SoftmaxParams,
-    Weights,
 )
 from filigree.native import enums as c
 from filigree.native import probe
@@ -209,12 +208,13 @@ def work_of(op: Op, program: Program) -> Work:
     """The work of one operation of a packed program."""
     if op.weights is not None:
         assert isinstance(op.params, ConvParams)  # lowering.check: kinds with weights
-        return _of_weights(op, op.params, program.weights[op.weights])
+        return _of_weights(op, op.params, program)
     flops, values = _of_values(op)
-    return Work(flops, 0, 4 * values)
+    return Work(flops, 0, program.tensors[op.output].itemsize * values)
 
 
-def _of_weights(op: Op, p: ConvParams, weights: Weights) -> Work:
+def _of_weights(op: Op, p: ConvParams, program: Program) -> Work:
+    weights = program.weights[op.weights or ""]
     packing = weights.packing
     if packing is None:
         raise ValueError(f'weights of "{weights.layer}" are not packed')
@@ -224,7 +224,8 @@ def _of_weights(op: Op, p: ConvParams, weights: Weights) -> Work:
     outputs = weights.rows * positions
     read = p.channels * p.in_h * p.in_w + outputs * (len(op.inputs) - 1)
     held = packing.nbytes + packing.bias.nbytes
-    return Work(2 * stored * positions, held, 4 * (read + outputs))
+    item = program.tensors[op.output].itemsize
+    return Work(2 * stored * positions, held, item * (read + outputs))
 
 
 def _of_values(op: Op) -> tuple[int, int]:

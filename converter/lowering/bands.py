@@ -264,8 +264,7 @@ def _choose(
     for band_rows in range(1, height):
         rings = _rings(ops, names, band_rows, program.lanes)
         size = sum(
-            4 * program.tensors[n].planes * padded_pitch(held * _width(ops, n))
-            for n, held in rings.items()
+            _tall(program.tensors[n], held, _width(ops, n)).nbytes for n, held in rings.items()
         )
         if size > cache.room and best[0]:
             break

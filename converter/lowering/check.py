@@ -4,7 +4,8 @@
    tensor is behind two ports.
 2. Every op has the parameters of its kind, and weights exactly where its kind takes them.
 3. Every tensor is well formed: rank, split, pitch, arena pitch a multiple of the lanes; constants
-   have data of their shape; weights are two-dimensional with a bias per row.
+   have data of their shape; ports are float32; weights are two-dimensional with a bias per row.
+   All tensors of an op have one element type, but for a plain COPY, which converts.
 4. Definition before use: nothing reads an arena or output tensor before an op has written it; every
    arena tensor and every output is written.
 5. *packed*: every weights has a packing of float32 or float16 whose sizes agree with each other.
@@ -25,7 +26,9 @@ from filigree.converter.lowering import bands
 from filigree.converter.lowering import plan as planner
 from filigree.converter.lowering.program import Op, Packing, Place, Plan, Program, Tensor, Weights
 from filigree.native import enums as c
+from filigree.native.model import DTYPES
 
+PORTS = (Place.INPUT, Place.OUTPUT)
 STAGES = ("lowered", "packed", "planned")
 WEIGHTED = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
 
@@ -105,7 +108,9 @@ def _tensor_problem(t: Tensor, lanes: int) -> str | None:
         return f"has pitch {t.pitch} for {t.planes} planes of {t.positions} positions"
     if t.place is Place.ARENA and t.pitch % lanes:
         return f"has pitch {t.pitch}, not a multiple of {lanes}"
-    if t.place in (Place.INPUT, Place.OUTPUT) and t.planes > 1 and t.pitch != t.positions:
+    if t.dtype not in DTYPES or (t.dtype != "float32" and t.place in PORTS):
+        return f"is {t.dtype}"
+    if t.place in PORTS and t.planes > 1 and t.pitch != t.positions:
         return f"is the caller's but has pitch {t.pitch} for {t.positions} positions"
     if (t.data is not None) != (t.place is Place.CONST):
         return "has data outside CONST" if t.data is not None else "is constant without data"
@@ -127,6 +132,14 @@ def _ops(program: Program) -> Iterator[str]:
             yield f'{_op_name(i, op)}: writes "{op.output}", which is not writable'
         if min(op.x_offset, op.y_offset, op.out_offset) < 0:
             yield f"{_op_name(i, op)}: negative offset"
+        types = {program.tensors[name].dtype for name in (*op.inputs, op.output)}
+        if len(types) > 1 and not _is_plain_copy(op):
+            yield f"{_op_name(i, op)}: {' and '.join(sorted(types))} at once"
+
+
+def _is_plain_copy(op: Op) -> bool:
+    is_copy = op.kind == c.FIL_OP_MAP and op.fn == c.FIL_MAP_COPY
+    return is_copy and op.act.kind == c.FIL_ACT_NONE
 
 
 def _order(program: Program) -> Iterator[str]:
@@ -163,7 +176,7 @@ def _packings(program: Program) -> Iterator[str]:
 
 def _sizes_agree(w: Weights, p: Packing) -> bool:
     groups = -(-w.rows // p.block_rows)
-    if p.values.dtype.name not in structs.DTYPES:
+    if p.values.dtype.name not in DTYPES:
         return False
     if p.values.size != p.blocks * p.block_rows or p.bias.size != groups * p.block_rows:
         return False

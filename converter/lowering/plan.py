@@ -177,8 +177,8 @@ def _replaced(program: Program, spans: dict[str, tuple[int, int]], name: str, op
 
 def _may_replace(program: Program, source: str, name: str, op: Op) -> bool:
     """The rule of ``handed_over`` in native/runtime/open.c, lifetimes apart."""
-    same_bytes = program.tensors[source].nbytes == program.tensors[name].nbytes
-    return same_bytes and _in_place(op, source)
+    a, b = program.tensors[source], program.tensors[name]
+    return a.nbytes == b.nbytes and a.dtype == b.dtype and _in_place(op, source)
 
 
 def _handed_over(program: Program, a: str, b: str) -> bool:

@@ -31,7 +31,8 @@ SET_VECTORS = 8  # planes this many vectors apart fall into the same cache sets
 
 
 def padded_pitch(positions: int) -> int:
-    """Elements from plane to plane: whole vectors, one more where planes would share cache sets."""
+    """Elements from plane to plane: whole vectors, one more where planes would share cache sets (of
+    float32, of narrower types all the more)."""
     vectors = -(-positions // LANES)
     return LANES * (vectors + (vectors % SET_VECTORS == 0 and vectors > SET_VECTORS))
 
@@ -50,7 +51,8 @@ class Tensor:
     """A planar buffer: ``planes`` rows of ``positions`` elements, ``pitch`` elements apart.
 
     ``shape`` is in storage order; ``planes = prod(shape[:split])``.
-    ``data`` holds a CONST tensor's values, shape ``shape``, float32.
+    ``data`` holds a CONST tensor's values, shape ``shape``, float32, rounded to ``dtype``, which is
+    the elements' type by numpy's name.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Tensor:
     pitch: int
     place: Place = Place.ARENA
     data: F32 | None = None
+    dtype: str = "float32"
 
     @property
     def planes(self) -> int:
@@ -69,9 +72,14 @@ class Tensor:
         return math.prod(self.shape[self.split :])
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
     def nbytes(self) -> int:
         """Storage in bytes, padding included."""
-        return 4 * self.planes * self.pitch
+        return self.itemsize * self.planes * self.pitch
 
 
 @dataclass(frozen=True)

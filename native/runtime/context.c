@@ -9,8 +9,23 @@ int fil_op_takes(const fil_op *op, int flags) {
   return flags & FIL_TAKES_ACT || op->act == FIL_ACT_NONE;
 }
 
+uint32_t fil_dtype_bytes(uint8_t dtype) {
+  switch (dtype) {
+  case FIL_F32:
+  case FIL_S32: return 4;
+  case FIL_F16: return 2;
+  case FIL_S8:
+  case FIL_U8: return 1;
+  default: return 0;
+  }
+}
+
+uint32_t fil_item(const fil_model *m, uint16_t tensor) {
+  return fil_dtype_bytes(m->tensors[tensor].dtype);
+}
+
 int fil_inside(const fil_model *m, uint16_t tensor, uint32_t last) {
-  return last < (uint32_t)m->tensors[tensor].bytes / sizeof(float);
+  return last < (uint32_t)m->tensors[tensor].bytes / fil_item(m, tensor);
 }
 
 int fil_planes_inside(const fil_model *m, uint16_t tensor, fil_planes p) {
@@ -105,11 +120,11 @@ static uint8_t *place_of(const fil_run_state *s, uint16_t tensor) {
   }
 }
 
-float *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset) {
-  return (float *)(void *)place_of(s, tensor) + offset;
+void *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset) {
+  return fil_on(place_of(s, tensor), offset, fil_item(s->m, tensor));
 }
 
-const float *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset) {
+const void *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset) {
   return tensor == FIL_NONE ? 0 : fil_write(s, tensor, offset);
 }
 
@@ -154,27 +169,23 @@ fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op) {
   return e;
 }
 
-void fil_skip_residual(fil_epilogue *e, size_t elements) {
-  if (e->residual) e->residual += elements;
-}
-
 fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, size_t pitch,
-                         fil_epilogue *e) {
+                         uint32_t item, fil_epilogue *e) {
   fil_span groups = fil_share_groups(w, s->part);
   if (fil_is_empty(groups)) return groups;
   size_t row = (size_t)groups.first * w->block_rows;
-  *out += row * pitch;
-  fil_skip_residual(e, row * e->residual_pitch);
+  *out = fil_on(*out, row * pitch, item);
+  e->residual = fil_on(e->residual, row * e->residual_pitch, item);
   fil_keep_groups(w, groups);
   return groups;
 }
 
 fil_stretches fil_stretches_of(const fil_run_state *s, const fil_conv *g, fil_matrix *w,
-                               float **out, size_t pitch, fil_epilogue *e) {
+                               float **out, size_t pitch, uint32_t item, fil_epilogue *e) {
   fil_stretches k = {g, s->part, s->from, fil_rows_to(s, g)};
   uint32_t units = (k.to - k.row) * g->out_w / FIL_PART_LANES + 1;
   if (!fil_is_by_groups(k.part, units, w->groups)) return k;
-  if (fil_is_empty(fil_take_groups(s, w, out, pitch, e))) k.row = k.to;
+  if (fil_is_empty(fil_take_groups(s, w, out, pitch, item, e))) k.row = k.to;
   k.part = FIL_WHOLE;
   return k;
 }

@@ -25,6 +25,15 @@ fil_isa fil_isa_for_lanes(uint32_t lanes);
 enum { FIL_TAKES_X = 1, FIL_TAKES_Y = 2, FIL_NEEDS_Y = 4, FIL_TAKES_W = 8, FIL_TAKES_ACT = 16 };
 int fil_op_takes(const fil_op *op, int flags);
 
+/* Bytes of an element of this type; 0: there is no such type. */
+uint32_t fil_dtype_bytes(uint8_t dtype);
+uint32_t fil_item(const fil_model *m, uint16_t tensor); /* of a tensor's elements */
+
+/* p, if it is not NULL, `elements` of `item` bytes further on. */
+static inline void *fil_on(const void *p, size_t elements, uint32_t item) {
+  return p ? (uint8_t *)(uintptr_t)p + elements * item : 0;
+}
+
 /* Element `last` (and so everything before it) lies inside the tensor. */
 int fil_inside(const fil_model *m, uint16_t tensor, uint32_t last);
 
@@ -81,18 +90,20 @@ int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes);
  * after them. */
 uint64_t fil_part_scratch(const fil_model *m);
 
-const float *fil_read(const fil_run_state *s, uint16_t tensor,
-                      uint32_t offset); /* NULL: FIL_NONE */
-float *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset);
+/* Element `offset` of a tensor, whatever its type; NULL: FIL_NONE. */
+const void *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset);
+void *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset);
 fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op);
 float *fil_scratch_of(const fil_run_state *s, const fil_op *op);        /* the kernel's own */
 fil_epilogue fil_act_of(const fil_op *op);                              /* activation only */
 fil_epilogue fil_epilogue_of(const fil_run_state *s, const fil_op *op); /* and in[1] as residual */
 
 /* Narrow a product to this part's share of the groups of rows: w, and where their rows start in out
- * and in the residual. pitch: from row to row of out. Returns the groups. */
+ * and in the residual. pitch: from row to row of out; item: bytes of an element. Returns the
+ * groups.
+ */
 fil_span fil_take_groups(const fil_run_state *s, fil_matrix *w, float **out, size_t pitch,
-                         fil_epilogue *e);
+                         uint32_t item, fil_epilogue *e);
 
 /* What this part has to make of a convolution's rows, stretch by stretch: a share of the positions
  * of each, or, where there are few, of the groups of rows (as fil_take_groups). */
@@ -102,9 +113,6 @@ typedef struct fil_stretches {
   uint32_t row, to;
 } fil_stretches;
 fil_stretches fil_stretches_of(const fil_run_state *s, const fil_conv *g, fil_matrix *w,
-                               float **out, size_t pitch, fil_epilogue *e);
+                               float **out, size_t pitch, uint32_t item, fil_epilogue *e);
 int fil_next_stretch(fil_stretches *k, fil_stretch *piece, int x_too); /* 0: that was all */
-
-/* The residual `elements` further on, if there is one. */
-void fil_skip_residual(fil_epilogue *e, size_t elements);
 #endif

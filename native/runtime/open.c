@@ -46,7 +46,7 @@ static fil_status check_header(fil_model *m, const fil_header *h, size_t bytes) 
   if (bytes < sizeof *h) return FIL_E_TRUNCATED;
   if (h->magic != FIL_MAGIC) return FIL_E_MAGIC;
   if (h->version != FIL_VERSION) return FIL_E_VERSION;
-  if (h->required) return FIL_E_FLAGS;
+  if (h->required & ~(uint32_t)FIL_NEEDS_F16) return FIL_E_FLAGS;
   if (h->file_bytes != bytes) return FIL_E_TRUNCATED;
   if (h->section_count > FIL_MAX_SECTIONS || bytes >= UINT32_MAX) return FIL_E_CAPS;
   uint32_t table_end = (uint32_t)(sizeof *h + h->section_count * sizeof(fil_section));
@@ -56,6 +56,7 @@ static fil_status check_header(fil_model *m, const fil_header *h, size_t bytes) 
   if (fil_narrow(h->arena_bytes) > INT32_MAX) return FIL_E_CAPS;
   m->arena_bytes = h->arena_bytes;
   m->lanes = h->lanes;
+  m->required = h->required;
   return FIL_OK;
 }
 
@@ -146,13 +147,20 @@ static int tensor_place_ok(const fil_model *m, const fil_tensor *t, uint32_t byt
   return t->place == FIL_PLACE_OUTPUT && row - m->input_count < m->output_count;
 }
 
+/* An element type that has kernels, in a place for it, and that the header has announced. */
+static int dtype_ok(const fil_model *m, const fil_tensor *t) {
+  int is_port = t->place == FIL_PLACE_INPUT || t->place == FIL_PLACE_OUTPUT;
+  if (t->dtype == FIL_F16) return m->required & FIL_NEEDS_F16 && !is_port;
+  return t->dtype == FIL_F32;
+}
+
 static fil_status check_tensor(fil_model *m, uint32_t i) {
   const fil_tensor *t = &m->tensors[i];
-  if (t->dtype != FIL_F32 || t->rank > FIL_MAX_RANK || t->split > t->rank) return FIL_E_TENSOR;
+  if (!dtype_ok(m, t) || t->rank > FIL_MAX_RANK || t->split > t->rank) return FIL_E_TENSOR;
   uint32_t planes = volume(t->dim, 0, t->split), positions = volume(t->dim, t->split, t->rank);
   uint32_t elements = fil_mul(planes, t->pitch);
   if (!planes || !positions || elements > FIL_MAX_ELEMENTS) return FIL_E_CAPS;
-  uint32_t bytes = elements * (uint32_t)sizeof(float);
+  uint32_t bytes = elements * fil_dtype_bytes(t->dtype);
   if (t->pitch < positions || t->bytes != bytes) return FIL_E_TENSOR;
   if (!ones(t->dim, t->rank) || !all_zero(t->reserved, sizeof t->reserved)) return FIL_E_TENSOR;
   return tensor_place_ok(m, t, bytes) ? FIL_OK : FIL_E_TENSOR;
@@ -166,7 +174,8 @@ static fil_status check_io(fil_model *m, uint32_t i) {
   if (t->place != place || t->offset != i) return FIL_E_IO;
   if (io->rank > FIL_MAX_RANK || !ones(io->dim, io->rank)) return FIL_E_IO;
   uint32_t n = volume(io->dim, 0, io->rank); /* contiguous: no byte of the tensor is padding */
-  if (n != volume(t->dim, 0, t->rank) || (uint32_t)t->bytes != n * sizeof(float)) return FIL_E_IO;
+  if (n != volume(t->dim, 0, t->rank) || (uint32_t)t->bytes != n * fil_dtype_bytes(t->dtype))
+    return FIL_E_IO;
   uint32_t length = 0;
   while (length < FIL_NAME_BYTES && io->name[length]) length++;
   if (length == FIL_NAME_BYTES || !all_zero(io->name + length, FIL_NAME_BYTES - length))
@@ -236,16 +245,25 @@ static fil_status check_weights(fil_model *m, uint32_t i) {
 
 static int id_ok(uint16_t id, uint32_t count) { return id < count || id == FIL_NONE; }
 
-/* A MAP may overwrite an operand element by element: same strides, same offset. */
-static int in_place_ok(const fil_op *op, uint16_t tensor) {
+/* A MAP may overwrite an operand element by element: same type, same strides, same offset. */
+static int in_place_ok(const fil_model *m, const fil_op *op, uint16_t tensor) {
   const fil_map *g = &op->p.map;
   int x = op->in[0] == tensor, y = op->in[1] == tensor;
-  if (op->kind != FIL_OP_MAP) return 0;
+  if (op->kind != FIL_OP_MAP || m->tensors[tensor].dtype != m->tensors[op->out].dtype) return 0;
   if ((x && op->x_offset != op->out_offset) || (y && op->y_offset != op->out_offset)) return 0;
   for (int i = 0; i < FIL_MAP_RANK; i++) {
     if (g->dim[i] == 1) continue;
     if ((x && g->sa[i] != g->so[i]) || (y && g->sb[i] != g->so[i])) return 0;
   }
+  return 1;
+}
+
+/* All tensors of an op have one element type, but for a plain copy, which converts. */
+static int types_ok(const fil_model *m, const fil_op *op) {
+  uint8_t type = m->tensors[op->out].dtype;
+  if (op->kind == FIL_OP_MAP && op->fn == FIL_MAP_COPY && op->act == FIL_ACT_NONE) return 1;
+  for (int k = 0; k < 2; k++)
+    if (op->in[k] != FIL_NONE && m->tensors[op->in[k]].dtype != type) return 0;
   return 1;
 }
 
@@ -283,7 +301,7 @@ static fil_status check_read(fil_model *m, uint32_t i, uint16_t in) {
   int dead = t->place == FIL_PLACE_ARENA && !lives(t, b);
   if (t->place == FIL_PLACE_ARENA && t->first_op == b.first)
     early = !writes_between(m, in, b.first, i);
-  if (!early && !dead && (op->out != in || in_place_ok(op, in))) return FIL_OK;
+  if (!early && !dead && (op->out != in || in_place_ok(m, op, in))) return FIL_OK;
   m->bad_item = in;
   return FIL_E_LIFETIME;
 }
@@ -328,7 +346,7 @@ static fil_status check_op(fil_model *m, uint32_t i) {
   const fil_op_type *type = &fil_registry[op->kind];
   if (!type->check) return FIL_E_UNSUPPORTED;
   if (!all_zero(op->p.bytes + type->param_bytes, sizeof op->p - type->param_bytes)) return FIL_E_OP;
-  if (!fil_band_ok(m, i)) return FIL_E_OP;
+  if (!types_ok(m, op) || !fil_band_ok(m, i)) return FIL_E_OP;
   uint64_t work = 0;
   TRY(type->check(m, op, &work));
   if (!work) return FIL_E_OP;
@@ -358,7 +376,7 @@ static int handed_over(const fil_model *m, uint16_t a, uint16_t b) {
   const fil_tensor *s = &m->tensors[a], *t = &m->tensors[b];
   const fil_op *op = &m->ops[t->first_op];
   if (s->last_op != t->first_op) return 0;
-  return s->offset == t->offset && s->bytes == t->bytes && in_place_ok(op, a);
+  return s->offset == t->offset && s->bytes == t->bytes && in_place_ok(m, op, a);
 }
 
 static int clash(const fil_model *m, uint16_t a, uint16_t b) {
@@ -420,6 +438,7 @@ fil_status fil_open(fil_model *m, const void *file, size_t bytes) {
   TRY(check_each(m, m->op_count, check_op));
   TRY(check_each(m, m->tensor_count, check_use));
   m->bad_item = -1;
+  if (m->required) return FIL_E_ISA;
   m->isa = fil_isa_for_lanes(m->lanes);
   return m->isa == FIL_ISA_COUNT ? FIL_E_UNSUPPORTED : FIL_OK;
 }

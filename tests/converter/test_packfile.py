@@ -147,8 +147,7 @@ def test_odd_metadata_is_not_trusted(small: Program, meta: dict[str, object]) ->
             *_sections(packfile.encode(small))[1:-1],
             (c.FIL_SECTION_META, json.dumps(meta).encode()),
         ],
-        lanes=16,
-        arena_bytes=small.plan.arena_bytes if small.plan else 0,
+        {"lanes": 16, "arena_bytes": small.plan.arena_bytes if small.plan else 0},
     )
     back = packfile.decode(body)
     assert len(set(back.tensors)) == 5

@@ -72,13 +72,14 @@ def test_samples_are_accepted() -> None:
         assert status_of(tiny.sample(lanes=lanes).encode()) == ("OK", -1)
         assert status_of(tiny.sample(lanes=lanes, half=True).encode()) == ("OK", -1)
     assert status_of(tiny.one_op().encode()) == ("OK", -1)
+    assert status_of(tiny.converted().encode()) == ("E_ISA", -1)
 
 
 HEADER = [
     (head("magic", 0), "E_MAGIC"),
     (head("version", 2), "E_VERSION"),
     (head("version", 0), "E_VERSION"),
-    (head("required", 1), "E_FLAGS"),
+    (head("required", 1 << 31), "E_FLAGS"),
     (head("file_bytes", 64), "E_TRUNCATED"),
     (head("file_bytes", 2**63), "E_TRUNCATED"),
     (head("section_count", 17), "E_CAPS"),
@@ -113,6 +114,46 @@ def test_sections() -> None:
     assert status_of(encode([(c.FIL_SECTION_IO, bytes(81))])) == ("E_SECTIONS", -1)
     assert status_of(encode([(c.FIL_SECTION_IO, bytes(80 * 65))])) == ("E_CAPS", -1)
     assert status_of(encode([(c.FIL_SECTION_META, b"{}")]) + bytes(1))[0] == "E_TRUNCATED"
+
+
+def test_element_types() -> None:
+    def broken_types(damage: Damage) -> tuple[str, int]:
+        t = tiny.converted()
+        damage(t)
+        return status_of(t.encode())
+
+    x, a, addend, y = 0, 1, 3, 4
+    half, single = c.FIL_F16, c.FIL_F32
+    assert broken_types(put("ops", 1, "out_offset", 1))[0] == "E_BOUNDS"  # 32 halves, not floats
+    assert broken_types(head("required", 0)) == ("E_TENSOR", a)
+    assert broken_types(put("tensors", a, "dtype", single)) == ("E_TENSOR", a)  # too few bytes
+    assert broken_types(put("tensors", a, "dtype", 6)) == ("E_TENSOR", a)
+    for port in (x, y):
+        assert broken_types(put("tensors", port, "dtype", half)) == ("E_TENSOR", port)
+
+    def mixed(t: Tiny) -> None:
+        t.tensors[addend].dtype, t.tensors[addend].bytes = single, 128
+        t.constants += bytes(64)
+
+    assert broken_types(mixed) == ("E_OP", 1)
+    assert broken_types(put("ops", 0, "act", c.FIL_ACT_ABS)) == ("E_OP", 0)
+
+    assert status_of(widened(apart=True).encode()) == ("E_ISA", -1)
+    assert status_of(widened(apart=False).encode())[0] == "E_LIFETIME"
+
+
+def widened(*, apart: bool) -> Tiny:
+    """A copy from float16 to float32, both of 128 bytes: in place, were they of one type."""
+    t = Tiny()
+    x = t.port("x", (32,))
+    a = t.tensor((32,), dtype=c.FIL_F16, pitch=64)
+    b = t.tensor((32,), **({} if apart else {"offset": t.tensors[a].offset}))
+    y = t.port("y", (32,), output=True)
+    walk = {"dim": [1, 1, 1, 32], "sa": [0, 0, 0, 1], "so": [0, 0, 0, 1]}
+    for source, target in ((x, a), (a, b), (b, y)):
+        t.op(c.FIL_OP_MAP, (source,), target, p={"map": walk})
+    t.set_lifetimes()
+    return t
 
 
 ITEMS = [

@@ -69,19 +69,20 @@ class Tiny:
         planes, positions = math.prod(shape[:split]), math.prod(shape[split:])
         arena = place == c.FIL_PLACE_ARENA
         pitch = given.get("pitch", -(-positions // self.lanes) * self.lanes if arena else positions)
-        size = 4 * planes * pitch
+        dtype = given.get("dtype", c.FIL_F32)
+        size = (2 if dtype == c.FIL_F16 else 4) * planes * pitch
         offset = given.get("offset", self.arena_bytes if arena else 0)
         if arena:
             self.arena_bytes = max(self.arena_bytes, align(offset + size))
         dims = [*shape, *[1] * (c.FIL_MAX_RANK - len(shape))]
-        fields = dict(dtype=c.FIL_F32, place=place, rank=len(shape), split=split, pitch=pitch)
+        fields = dict(dtype=dtype, place=place, rank=len(shape), split=split, pitch=pitch)
         t = ffi.new("fil_tensor *", {**fields, "dim": dims, "offset": offset, "bytes": size})
         self.tensors.append(t)
         return len(self.tensors) - 1
 
-    def constant(self, data: F32) -> int:
-        offset = self.blob(data.tobytes())
-        return self.tensor(data.shape, place=c.FIL_PLACE_CONST, offset=offset)
+    def constant(self, data: F32, *, dtype: int = c.FIL_F32) -> int:
+        offset = self.blob(data.astype("<f2" if dtype == c.FIL_F16 else "<f4").tobytes())
+        return self.tensor(data.shape, place=c.FIL_PLACE_CONST, offset=offset, dtype=dtype)
 
     def port(
         self, name: str, shape: tuple[int, ...], *, split: int = 0, output: bool = False
@@ -160,8 +161,10 @@ class Tiny:
             (c.FIL_SECTION_CONST, bytes(self.constants)),
             (c.FIL_SECTION_META, self.meta),
         ]
+        halves = any(t.dtype == c.FIL_F16 for t in self.tensors)
+        head = {"required": c.FIL_NEEDS_F16 if halves else 0, **self.header}
         return encode_sections(
-            [s for s in sections if s[1]], self.header, arena=self.arena_bytes, lanes=self.lanes
+            [s for s in sections if s[1]], head, arena=self.arena_bytes, lanes=self.lanes
         )
 
 
@@ -223,6 +226,21 @@ def one_op() -> Tiny:
     ones = [1, 1, 1, 16]
     walk = dict(dim=ones, sa=[0, 0, 0, 1], sb=[0, 0, 0, 1], so=[0, 0, 0, 1])
     t.op(c.FIL_OP_MAP, (x, x), y, fn=c.FIL_MAP_ADD, p={"map": walk})
+    return t
+
+
+def converted() -> Tiny:
+    """y = x + constant, computed in float16: x (1,2,16) -> y (1,2,16)."""
+    t = Tiny()
+    x = t.port("x", (2, 16))
+    a, b = t.tensor((2, 16), dtype=c.FIL_F16), t.tensor((2, 16), dtype=c.FIL_F16)
+    addend = t.constant(prime_paint(2, 16), dtype=c.FIL_F16)
+    y = t.port("y", (2, 16), output=True)
+    walk = dict(dim=[1, 1, 1, 32], sa=[0, 0, 0, 1], so=[0, 0, 0, 1])
+    t.op(c.FIL_OP_MAP, (x,), a, p={"map": walk})
+    t.op(c.FIL_OP_MAP, (a, addend), b, fn=c.FIL_MAP_ADD, p={"map": {**walk, "sb": [0, 0, 0, 1]}})
+    t.op(c.FIL_OP_MAP, (b,), y, p={"map": walk})
+    t.set_lifetimes()
     return t
 
 

@@ -46,13 +46,15 @@ typedef struct fil_model {
   uint32_t tensor_count, weights_count, op_count;
   uint32_t input_count, output_count;
   uint32_t lanes;
-  fil_isa isa;      /* chosen by fil_open: the fastest that this CPU and this file allow */
-  int32_t bad_item; /* after a failed open: the index of the section (E_CRC, E_SECTIONS), tensor
-                     * (E_TENSOR, E_LIFETIME), port (E_IO), weights or op at fault, else -1 */
+  uint32_t required; /* fil_feature bits */
+  fil_isa isa;       /* chosen by fil_open: the fastest that this CPU and this file allow */
+  int32_t bad_item;  /* after a failed open: the index of the section (E_CRC, E_SECTIONS), tensor
+                      * (E_TENSOR, E_LIFETIME), port (E_IO), weights or op at fault, else -1 */
 } fil_model;
 
 /* Validate `bytes` bytes at `file` (aligned to FIL_ALIGN) and fill *m. Returns FIL_OK or the first
- * fault found; on a fault *m must not be run. Never reads outside [file, file + bytes). */
+ * fault found; on a fault *m must not be run. Never reads outside [file, file + bytes). FIL_E_ISA
+ * comes last: the file is valid and *m describes it, but nothing here can run it. */
 fil_status fil_open(fil_model *m, const void *file, size_t bytes);
 
 /* Run the inference program. arena: m->arena_bytes bytes, aligned to FIL_ALIGN, contents ignored.

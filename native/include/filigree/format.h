@@ -48,6 +48,11 @@ typedef enum fil_section_kind {
 
 typedef enum fil_dtype { FIL_F32 = 1, FIL_F16 = 2, FIL_S8 = 3, FIL_U8 = 4, FIL_S32 = 5 } fil_dtype;
 
+/* Bits of fil_header.required. */
+typedef enum fil_feature {
+  FIL_NEEDS_F16 = 1 /* tensors of float16: arithmetic in float16 */
+} fil_feature;
+
 typedef enum fil_place {
   FIL_PLACE_ARENA = 0,  /* offset into the arena */
   FIL_PLACE_INPUT = 1,  /* the caller's buffer: io index in offset; pitch == positions */
@@ -100,7 +105,7 @@ typedef struct fil_header {
   uint32_t magic;
   uint16_t version;
   uint16_t lanes; /* arena planes are padded to a multiple of this many elements: 1, 4, 8 or 16 */
-  uint32_t required; /* feature bits a reader must know (none yet) */
+  uint32_t required; /* fil_feature bits, all of which a reader must have */
   uint32_t optional; /* feature bits a reader may ignore */
   uint64_t file_bytes;
   uint64_t arena_bytes;
@@ -119,7 +124,9 @@ typedef struct fil_section {
 /* A tensor is planes of positions: planes = product of dim[0, split), positions = product of
  * dim[split, rank), element (plane, position) at plane * pitch + position.
  * pitch >= positions; in the arena pitch is a multiple of header.lanes.
- * bytes = planes * pitch * element size (all of it in bounds). */
+ * bytes = planes * pitch * element size (all of it in bounds). Tensors of the arena and constants
+ * have an element type of their own, ports are float32; all tensors of an op have the same one, but
+ * for a MAP COPY without an activation, which converts. */
 typedef struct fil_tensor {
   uint8_t dtype;
   uint8_t place;

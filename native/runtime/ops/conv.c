@@ -24,11 +24,12 @@ void fil_conv_run(const fil_run_state *s, const fil_op *op) {
       .ring = fil_rows_held(g->x_ring, g->in_h),
       .e = fil_epilogue_of(s, op),
   };
-  fil_stretches k = fil_stretches_of(s, g, &a.w, &a.out, a.out_pitch, &a.e);
+  uint32_t item = fil_item(s->m, op->out);
+  fil_stretches k = fil_stretches_of(s, g, &a.w, &a.out, a.out_pitch, item, &a.e);
   const fil_conv_args all = a;
   for (fil_stretch piece; fil_next_stretch(&k, &piece, 0);) {
-    a.out = all.out + piece.out;
-    if (all.e.residual) a.e.residual = all.e.residual + piece.y;
+    a.out = fil_on(all.out, piece.out, item);
+    a.e.residual = fil_on(all.e.residual, piece.y, item);
     a.first = piece.first, a.positions = piece.positions;
     fil_conv_by_isa[s->m->isa](&a);
   }

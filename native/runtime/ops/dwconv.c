@@ -27,14 +27,15 @@ void fil_dwconv_run(const fil_run_state *s, const fil_op *op) {
       .ring = fil_rows_held(g->x_ring, g->in_h),
       .e = fil_epilogue_of(s, op),
   };
-  fil_span planes = fil_take_groups(s, &a.w, &a.out, a.out_pitch, &a.e); /* block_rows is 1 */
+  uint32_t item = fil_item(s->m, op->out);
+  fil_span planes = fil_take_groups(s, &a.w, &a.out, a.out_pitch, item, &a.e); /* of one row */
   if (fil_is_empty(planes)) return;
-  a.x += (size_t)planes.first * a.x_pitch;
+  a.x = fil_on(a.x, (size_t)planes.first * a.x_pitch, item);
   const fil_dwconv_args all = a;
   for (uint32_t row = s->from, to = fil_rows_to(s, g); row < to; row += a.rows) {
     fil_stretch piece = fil_stretch_from(g, row, to, 0);
-    a.out = all.out + piece.out;
-    if (all.e.residual) a.e.residual = all.e.residual + piece.y;
+    a.out = fil_on(all.out, piece.out, item);
+    a.e.residual = fil_on(all.e.residual, piece.y, item);
     a.first = row, a.rows = piece.rows;
     fil_dwconv_by_isa[s->m->isa](&a);
   }

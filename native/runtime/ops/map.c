@@ -46,12 +46,14 @@ static int axis_to_share(const fil_map *g, fil_part p) {
   return longest;
 }
 
-static fil_span take_span(const fil_run_state *s, fil_map *g, fil_map_args *a) {
+static fil_span take_span(const fil_run_state *s, const fil_op *op, fil_map *g, fil_map_args *a) {
   int axis = axis_to_share(g, s->part);
   fil_span span = fil_share(s->part, g->dim[axis], 1);
-  if (a->a) a->a += (size_t)span.first * (uint32_t)g->sa[axis];
-  if (a->b) a->b += (size_t)span.first * (uint32_t)g->sb[axis];
-  a->out += (size_t)span.first * (uint32_t)g->so[axis];
+  size_t first = span.first;
+  uint32_t item = fil_item(s->m, op->out), from = a->a ? fil_item(s->m, op->in[0]) : 0;
+  a->a = fil_on(a->a, first * (uint32_t)g->sa[axis], from);
+  a->b = fil_on(a->b, first * (uint32_t)g->sb[axis], item);
+  a->out = fil_on(a->out, first * (uint32_t)g->so[axis], item);
   g->dim[axis] = span.end - span.first;
   return span;
 }
@@ -66,6 +68,6 @@ void fil_map_run(const fil_run_state *s, const fil_op *op) {
       .fn = op->fn,
       .e = fil_act_of(op),
   };
-  if (fil_is_empty(take_span(s, &g, &a))) return;
+  if (fil_is_empty(take_span(s, op, &g, &a))) return;
   fil_map_by_isa[s->m->isa](&a);
 }

@@ -14,12 +14,14 @@ fil_status fil_matmul_check(const fil_model *m, const fil_op *op, uint64_t *work
 }
 
 /* This part's matrices, or its rows of every matrix if there are more of those. */
-static fil_span take_rows(const fil_run_state *s, fil_matmul *g, fil_matmul_args *a) {
+static fil_span take_rows(const fil_run_state *s, const fil_op *op, fil_matmul *g,
+                          fil_matmul_args *a) {
   int batches = g->batch > g->m;
   fil_span span = fil_share(s->part, batches ? g->batch : g->m, 1);
-  a->a += (size_t)span.first * (batches ? g->ab : g->am);
-  a->b += (size_t)span.first * (batches ? g->bb : 0);
-  a->out += (size_t)span.first * (batches ? g->cb : g->cm);
+  uint32_t item = fil_item(s->m, op->out);
+  a->a = fil_on(a->a, (size_t)span.first * (batches ? g->ab : g->am), item);
+  a->b = fil_on(a->b, (size_t)span.first * (batches ? g->bb : 0), item);
+  a->out = fil_on(a->out, (size_t)span.first * (batches ? g->cb : g->cm), item);
   *(batches ? &g->batch : &g->m) = span.end - span.first;
   return span;
 }
@@ -33,6 +35,6 @@ void fil_matmul_run(const fil_run_state *s, const fil_op *op) {
       .g = &g,
       .e = fil_act_of(op),
   };
-  if (fil_is_empty(take_rows(s, &g, &a))) return;
+  if (fil_is_empty(take_rows(s, op, &g, &a))) return;
   fil_matmul_by_isa[s->m->isa](&a);
 }

@@ -29,7 +29,8 @@ void fil_pool_run(const fil_run_state *s, const fil_op *op) {
   };
   g.channels = planes.end - planes.first;
   if (fil_is_empty(planes)) return;
-  a.x += (size_t)planes.first * a.x_pitch;
-  a.out += (size_t)planes.first * a.out_pitch;
+  uint32_t item = fil_item(s->m, op->out);
+  a.x = fil_on(a.x, (size_t)planes.first * a.x_pitch, item);
+  a.out = fil_on(a.out, (size_t)planes.first * a.out_pitch, item);
   fil_pool_by_isa[s->m->isa](&a);
 }

@@ -21,7 +21,8 @@ void fil_softmax_run(const fil_run_state *s, const fil_op *op) {
   };
   g.outer = outer.end - outer.first;
   if (fil_is_empty(outer)) return;
-  a.x += (size_t)outer.first * g.outer_s;
-  a.out += (size_t)outer.first * g.outer_s;
+  uint32_t item = fil_item(s->m, op->out);
+  a.x = fil_on(a.x, (size_t)outer.first * g.outer_s, item);
+  a.out = fil_on(a.out, (size_t)outer.first * g.outer_s, item);
   fil_softmax_by_isa[s->m->isa](&a);
 }

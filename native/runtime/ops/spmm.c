@@ -22,12 +22,13 @@ void fil_spmm_run(const fil_run_state *s, const fil_op *op) {
       .out_pitch = s->m->tensors[op->out].pitch,
       .e = fil_epilogue_of(s, op),
   };
-  fil_stretches k = fil_stretches_of(s, g, &a.w, &a.out, a.out_pitch, &a.e);
+  uint32_t item = fil_item(s->m, op->out);
+  fil_stretches k = fil_stretches_of(s, g, &a.w, &a.out, a.out_pitch, item, &a.e);
   const fil_spmm_args all = a;
   for (fil_stretch piece; fil_next_stretch(&k, &piece, 1);) {
-    a.x = all.x + piece.x;
-    a.out = all.out + piece.out;
-    if (all.e.residual) a.e.residual = all.e.residual + piece.y;
+    a.x = fil_on(all.x, piece.x, item);
+    a.out = fil_on(all.out, piece.out, item);
+    a.e.residual = fil_on(all.e.residual, piece.y, item);
     a.positions = piece.positions;
     fil_spmm_by_isa[s->m->isa](&a);
   }

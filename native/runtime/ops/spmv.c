@@ -22,6 +22,7 @@ void fil_spmv_run(const fil_run_state *s, const fil_op *op) {
       .e = fil_epilogue_of(s, op),
   };
   a.e.residual_pitch = 1;
-  if (fil_is_empty(fil_take_groups(s, &a.w, &a.out, 1, &a.e))) return;
+  uint32_t item = fil_item(s->m, op->out);
+  if (fil_is_empty(fil_take_groups(s, &a.w, &a.out, 1, item, &a.e))) return;
   fil_spmv_by_isa[s->m->isa](&a);
 }
