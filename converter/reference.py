@@ -319,6 +319,13 @@ def _matmul(s: _Step, g: MatmulParams) -> None:
     s.write(a @ b, (g.cb, g.cm, 1))
 
 
+def _pixels(s: _Step, g: ConvParams) -> None:
+    x = s.read(0, (g.channels, g.in_h, g.in_w), (g.cs, g.ys, g.xs))
+    scale, shift = s.read(1, (2, g.channels), (g.channels, 1))
+    planes = x * scale[:, None, None] + shift[:, None, None]
+    s.write(planes.reshape(g.channels, -1), (s.pitch(s.op.output), 1))
+
+
 _KINDS: dict[int, Callable[[_Step, Any], None]] = {
     c.FIL_OP_SPMM: _spmm,
     c.FIL_OP_CONV: _conv,
@@ -329,4 +336,5 @@ _KINDS: dict[int, Callable[[_Step, Any], None]] = {
     c.FIL_OP_REDUCE: _reduce,
     c.FIL_OP_SOFTMAX: _softmax,
     c.FIL_OP_MATMUL: _matmul,
+    c.FIL_OP_PIXELS: _pixels,
 }

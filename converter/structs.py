@@ -39,6 +39,7 @@ PARAMS: Mapping[int, type[Params]] = {
     c.FIL_OP_REDUCE: ReduceParams,
     c.FIL_OP_SOFTMAX: SoftmaxParams,
     c.FIL_OP_MATMUL: MatmulParams,
+    c.FIL_OP_PIXELS: ConvParams,
 }
 """Which parameters an op kind takes (the third column of ``op.def``)."""
 

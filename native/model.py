@@ -45,7 +45,11 @@ ITEM_OF = {
     "E_UNSUPPORTED": "op",
     "E_IO": "port",
 }
-DTYPES: Mapping[str, int] = {"float32": lib.FIL_F32, "float16": lib.FIL_F16}
+DTYPES: Mapping[str, int] = {
+    "float32": lib.FIL_F32,
+    "float16": lib.FIL_F16,
+    "uint8": lib.FIL_U8,
+}
 """Element types of weights and tensors, by numpy's name."""
 _NAMES = {number: name for name, number in DTYPES.items()}
 _open_lock = threading.Lock()
@@ -68,10 +72,12 @@ class BadFile(Exception):
 
 @dataclass(frozen=True)
 class Port:
-    """A program input or output: contiguous row-major float32 of ``shape``."""
+    """A program input or output: contiguous row-major elements of ``shape``, of a type by numpy's
+    name: float32, or uint8 (inputs alone)."""
 
     name: str
     shape: tuple[int, ...]
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class Model:
         self._team = Team(threads, scratch_bytes=int(lib.fil_parallel_scratch(self._m)))
         self._lock = threading.RLock()  # a trace callback looks at tensors
         self._ran = False
-        ports = [_port(self._m.io[i], source=source) for i in range(_io_count(self._m))]
+        ports = [_port(self._m, i, source=source) for i in range(_io_count(self._m))]
         self.inputs = ports[: self._m.input_count]
         self.outputs = ports[self._m.input_count :]
 
@@ -301,7 +307,7 @@ class Model:
             inputs = tuple(inputs[0][name] for name in names)
         if len(inputs) != len(self.inputs):
             raise ValueError(f"expected {len(self.inputs)} inputs, got {len(inputs)}")
-        return [_float32(x, p) for x, p in zip(inputs, self.inputs, strict=True)]
+        return [_elements(x, p) for x, p in zip(inputs, self.inputs, strict=True)]
 
     def _batch(self, arrays: list[F32]) -> int | None:
         """None: every array has its port's shape. Else the common batch size."""
@@ -391,9 +397,11 @@ def _io_count(m: Any) -> int:
     return int(m.input_count + m.output_count)
 
 
-def _port(io: Any, *, source: str) -> Port:
+def _port(m: Any, index: int, *, source: str) -> Port:
+    io = m.io[index]
     try:
-        return Port(_text(io.name), tuple(io.dim[0 : io.rank]))
+        kind = _NAMES[m.tensors[io.tensor].dtype]
+        return Port(_text(io.name), tuple(io.dim[0 : io.rank]), kind)
     except UnicodeDecodeError as e:
         sentence = "a port's name is not UTF-8"
         raise BadFile("E_IO", sentence, source=source) from e
@@ -415,8 +423,19 @@ def _aligned_view(data: bytes | bytearray | memoryview | mmap.mmap) -> NDArray[n
     return copy
 
 
-def _float32(x: Any, port: Port) -> F32:
+def _elements(x: Any, port: Port) -> NDArray[Any]:
+    """``x`` as the port's elements. Raises ValueError for what is not numbers, or not bytes where
+    those are expected."""
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise ValueError(f'input "{port.name}": expected numbers, got dtype {array.dtype}')
-    return np.require(array, np.float32, ["C", "A"])
+    if port.dtype == "uint8" and not _fits_bytes(array):
+        found = str(array.dtype) if array.dtype.kind == "f" else "other values"
+        raise ValueError(f'input "{port.name}": expected uint8 (0 to 255), got {found}')
+    return np.require(array, port.dtype, ["C", "A"])
+
+
+def _fits_bytes(array: NDArray[Any]) -> bool:
+    if array.dtype.kind == "f":
+        return False
+    return array.dtype == np.uint8 or (array.size == 0 or 0 <= array.min() <= array.max() <= 255)

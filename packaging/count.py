@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.packaging import build, sources, targets
-from filigree.packaging.engines import AUTO, Job, qemu, wasmtime
+from filigree.packaging.engines import AUTO, Job, elements, qemu, wasmtime
 from filigree.packaging.errors import TargetFailed, ToolMissing
 
 COMPILERS = ("cc", "gcc", "clang", "clang-19")
@@ -76,7 +76,7 @@ def fuel(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None =
     """WebAssembly instructions of one inference, as wasmtime meters them. Raises ToolMissing,
     BuildFailed, and what emulate.run raises."""
     row = targets.with_isa(targets.target("wasm"), isa)
-    arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+    arrays = elements(inputs)
     return wasmtime.fuel(Job(row, build.runner(row), fil, arrays, isa=isa or AUTO))
 
 
@@ -86,7 +86,7 @@ def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None) 
     if missing:
         raise ToolMissing(missing)
     row = targets.with_isa(targets.target("arm64"), isa)
-    arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+    arrays = elements(inputs)
     return Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=1)
 
 

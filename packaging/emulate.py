@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.packaging import build, targets, toolchains
-from filigree.packaging.engines import AUTO, F32, Job, Result, node, qemu, wasmtime
+from filigree.packaging.engines import AUTO, F32, Job, Result, elements, node, qemu, wasmtime
 from filigree.packaging.errors import ToolMissing
 from filigree.packaging.targets import EITHER, Engine
 
@@ -43,7 +43,8 @@ def run(
     *,
     threads: int = 1,
 ) -> list[F32]:
-    """One run: outputs in port order, with the ports' shapes. ``inputs`` are converted to float32.
+    """One run: outputs in port order, with the ports' shapes. ``inputs`` are converted to
+    float32, those of uint8 are not.
 
     ``isa`` forces an instruction set of the target's family ("neon", "wasm", "wasm_relaxed",
     "scalar"). ``threads`` is one where the target has no more: WebAssembly, other than
@@ -80,7 +81,7 @@ def _run(
 ) -> Result:
     engine = _engine(target)
     row = targets.with_isa(engine.target, isa)
-    arrays = [np.ascontiguousarray(x, dtype=np.float32) for x in inputs]
+    arrays = elements(inputs)
     missing = PROGRAMS[engine.program].missing()
     if missing:
         raise ToolMissing(missing)

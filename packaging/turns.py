@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from filigree.packaging import build, npm, sources, targets
 from filigree.packaging.desk import Desk
-from filigree.packaging.engines import F32, chromium, files, node
+from filigree.packaging.engines import F32, chromium, elements, files, node
 from filigree.packaging.errors import BadFile, TargetFailed, ToolMissing
 
 OURS = "filigree"
@@ -60,7 +61,7 @@ class Job:
     """What to time, on the same inputs: ``seconds`` each, ``least`` samples at least."""
 
     candidates: Sequence[Candidate]
-    inputs: Sequence[F32]
+    inputs: Sequence[NDArray[Any]]
     seconds: float
     least: int = 15
 
@@ -114,8 +115,8 @@ def _stage(job: Job, folder: Path) -> None:
     document["inputs"] = [
         {"file": f"job/input{i}", "shape": list(array.shape)} for i, array in enumerate(job.inputs)
     ]
-    for i, array in enumerate(job.inputs):
-        (folder / f"input{i}").write_bytes(np.ascontiguousarray(array, np.float32).tobytes())
+    for i, array in enumerate(elements(job.inputs)):
+        (folder / f"input{i}").write_bytes(array.tobytes())
     document["candidates"] = [
         {**_placed(one, folder / str(i)), "file": f"job/{i}/{next(iter(one.files))}"}
         for i, one in enumerate(job.candidates)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from filigree.cli.tasks.images import PixelFlags
-    from filigree.native.model import Model
+    from filigree.native.model import Model, Port
 
     F32 = NDArray[np.float32]
 
@@ -108,7 +108,7 @@ def _run_once(model: Model, files: tuple[Path, ...], flags: PixelFlags) -> Resul
     from filigree.converter.errors import UsageError
 
     ports = zip(files, model.inputs, strict=True)
-    arrays = [_read(path, model, tuple(port.shape), flags) for path, port in ports]
+    arrays = [_read(path, model, port, flags) for path, port in ports]
     try:
         outputs = many(model.run(*arrays))
     except ValueError as error:
@@ -118,7 +118,7 @@ def _run_once(model: Model, files: tuple[Path, ...], flags: PixelFlags) -> Resul
     return Result(files, named, any(path.suffix.lower() in SUFFIXES for path in files))
 
 
-def _read(path: Path, model: Model, dims: tuple[int, ...], flags: PixelFlags) -> F32:
+def _read(path: Path, model: Model, port: Port, flags: PixelFlags) -> NDArray[Any]:
     from filigree.cli.tasks.images import SUFFIXES, load_image, preprocess
     from filigree.converter.errors import UsageError
 
@@ -126,11 +126,12 @@ def _read(path: Path, model: Model, dims: tuple[int, ...], flags: PixelFlags) ->
     if suffix == ".npy":
         return _read_npy(path)
     if suffix in SUFFIXES:
-        return load_image(path, preprocess(model.meta, dims, flags=flags))
+        how = preprocess(model.meta, tuple(port.shape), flags=flags, raw=port.dtype == "uint8")
+        return load_image(path, how)
     raise UsageError(f"{path.name} is neither .npy nor an image ({', '.join(sorted(SUFFIXES))})")
 
 
-def _read_npy(path: Path) -> F32:
+def _read_npy(path: Path) -> NDArray[Any]:
     import numpy as np
 
     from filigree.converter.errors import BadFile
@@ -141,7 +142,7 @@ def _read_npy(path: Path) -> F32:
         raise BadFile(f"{path.name} is not a .npy file that can be read", [str(error)]) from error
     if array.dtype.kind not in "fiub":
         raise BadFile(f"{path.name} holds {array.dtype}, not numbers")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return np.ascontiguousarray(array)
 
 
 def _save(path: Path, results: list[Result]) -> None:

@@ -75,16 +75,16 @@ def command(
     """
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks.compare import compare, make_case, with_rounded
-    from filigree.cli.tasks.packed import open_packed, open_program, shapes
+    from filigree.cli.tasks.packed import open_packed, open_program
     from filigree.cli.tasks.rounding import allowed
 
     check_paths(reads=[model, against, data], writes=[], force=False)
     everywhere, chosen = _targets(targets), _isas(isas)
     with console.progress() as progress:
         progress("reference", 0.0)
-        dims = shapes(open_packed(model))
+        ports = open_packed(model).inputs
         program = open_program(model)
-        case = with_rounded(make_case(against, dims, count=inputs, data=data), program)
+        case = with_rounded(make_case(against, ports, count=inputs, data=data), program)
         most = allowed(program, case.inputs) if tolerance is None else tolerance
         rows = compare(
             model,

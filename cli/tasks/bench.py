@@ -9,7 +9,7 @@ from typing import Any
 from filigree.cli.console import plural
 from filigree.cli.tasks.compare import relative
 from filigree.cli.tasks.layers import Measured
-from filigree.cli.tasks.packed import F32, many, random_inputs, shapes
+from filigree.cli.tasks.packed import F32, many, random_inputs
 from filigree.cli.tasks.peers import Peer, open_peer
 from filigree.cli.tasks.timing import Candidate, Timing, interleave, pinned, spread
 from filigree.native.model import Model
@@ -49,7 +49,7 @@ def measure(
     """Time everything in turns, on the same seeded input, on as many pinned cores and threads as
     ``ours`` uses."""
     threads = ours.model.threads
-    inputs = random_inputs(shapes(ours.model), seed=1)
+    inputs = random_inputs(ours.model.inputs, seed=1)
     expected = many(ours.model.run(*inputs))
     with pinned(threads) as cores:
         candidates = [Candidate("filigree", _packed_call(ours.model, inputs))]
@@ -77,7 +77,7 @@ def _packed_call(model: Model, inputs: list[F32]) -> Callable[[], object]:
 
 def layer_times(ours: Model, twin: Model | None) -> dict[str, Measured]:
     """Median seconds per user's node, with the dense twin's where there is one."""
-    inputs = random_inputs(shapes(ours), seed=1)
+    inputs = random_inputs(ours.inputs, seed=1)
     with pinned(ours.threads) as cores:
         spread(cores)
         mine = _by_node(ours, inputs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from filigree.cli.tasks.packed import (
     random_inputs,
 )
 from filigree.converter.errors import BadFile, UsageError
+from filigree.native.model import Port
 
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
@@ -104,13 +105,13 @@ def _difference(got: NDArray[np.floating], want: NDArray[np.floating]) -> float:
     return gap if np.isfinite(gap) else float("inf")
 
 
-def make_case(source: Path, dims: list[tuple[int, ...]], *, count: int, data: Path | None) -> Case:
+def make_case(source: Path, ports: Sequence[Port], *, count: int, data: Path | None) -> Case:
     """Inputs (seeded, or the first ``count`` rows of an .npz) and ONNX Runtime's results."""
     session = OnnxModel(source)
     inputs = (
-        _from_data(data, dims, count)
+        _from_data(data, ports, count)
         if data
-        else [random_inputs(dims, seed=seed) for seed in range(count)]
+        else [random_inputs(ports, seed=seed) for seed in range(count)]
     )
     return Case(inputs, [session.run(arrays) for arrays in inputs], session.outputs, [])
 
@@ -125,24 +126,24 @@ def with_rounded(case: Case, program: Program) -> Case:
     return replace(case, rounded=[[y.astype(np.float32) for y in ys] for ys in results])
 
 
-def _from_data(path: Path, dims: list[tuple[int, ...]], count: int) -> list[list[F32]]:
+def _from_data(path: Path, ports: Sequence[Port], count: int) -> list[list[NDArray[Any]]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, AttributeError) as error:
         raise BadFile(f"{path.name} is not an .npz file that can be read", [str(error)]) from error
-    pools = [_pool(arrays, shape, path) for shape in dims]
+    pools = [_pool(arrays, port, path) for port in ports]
     rows = min(count, *(len(pool) for pool in pools))
     return [[pool[i] for pool in pools] for i in range(rows)]
 
 
-def _pool(arrays: dict[str, NDArray[np.generic]], shape: tuple[int, ...], path: Path) -> list[F32]:
-    """The first array whose rows hold as many numbers as ``shape``, cut into such rows."""
-    wanted = int(np.prod(shape))
+def _pool(arrays: dict[str, NDArray[np.generic]], port: Port, path: Path) -> list[NDArray[Any]]:
+    """The first array whose rows hold as many numbers as the port, cut into such rows."""
+    wanted, kinds = int(np.prod(port.shape)), "u" if port.dtype == "uint8" else "fiu"
     for array in arrays.values():
-        if array.ndim > 1 and len(array) and array.dtype.kind in "fiu" and array[0].size == wanted:
-            return [np.asarray(row, dtype=np.float32).reshape(shape) for row in array]
-    text = "x".join(str(dim) for dim in shape)
+        if array.ndim > 1 and len(array) and array.dtype.kind in kinds and array[0].size == wanted:
+            return [np.asarray(row, port.dtype).reshape(port.shape) for row in array]
+    text = "x".join(str(dim) for dim in port.shape)
     raise UsageError(f"no array in {path.name} has rows that fit the input {text}")
 
 

@@ -103,8 +103,8 @@ def _converted(source: Path, target: Path, given: Sample, progress: Report) -> P
 
 
 def _verify(packed: Path, given: Sample, progress: Report) -> list[Row]:
-    dims = shapes(open_packed(packed))
-    case = make_case(given.sparse, dims, count=8, data=given.data)
+    ports = open_packed(packed).inputs
+    case = make_case(given.sparse, ports, count=8, data=given.data)
     return compare(packed, case, targets=TARGETS, isas=[], named=False, progress=progress)
 
 

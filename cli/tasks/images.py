@@ -21,7 +21,7 @@ class Preprocess:
 
     ``size`` is (height, width); ``crop`` is the side of the centred square that is kept, as a
     fraction of the image's shorter side (None: the whole image, squashed); ``layout`` says where
-    the channel axis is.
+    the channel axis is; ``raw``: the values are the pixels, uint8.
     """
 
     size: tuple[int, int]
@@ -30,6 +30,7 @@ class Preprocess:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     crop: float | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,19 @@ class PixelFlags:
     crop: float | None = None
 
 
-def preprocess(meta: dict[str, Any], shape: tuple[int, ...], *, flags: PixelFlags) -> Preprocess:
+def preprocess(
+    meta: dict[str, Any], shape: tuple[int, ...], *, flags: PixelFlags, raw: bool = False
+) -> Preprocess:
     """The model's own preprocessing with flags on top. Raises UsageError if something is unknown.
 
-    ``shape`` is the model's input shape, with the batch in front.
+    ``shape`` is the model's input shape, with the batch in front; ``raw``: it takes the pixels as
+    they are.
     """
     stored = dict(meta.get("preprocess") or {})
+    if raw and (flags.mean or flags.scale):
+        raise UsageError("the model takes pixels as they are: no --mean, no --scale")
+    if raw:
+        stored |= {"mean": (0.0,), "scale": (1.0,)}
     layout = flags.layout or _layout(shape, stored.get("layout"))
     height, width, channels = _extent(shape, layout)
     mean = flags.mean or tuple(stored.get("mean") or ())
@@ -69,11 +77,11 @@ def preprocess(meta: dict[str, Any], shape: tuple[int, ...], *, flags: PixelFlag
             f"--size is {'x'.join(map(str, wanted))}, the model's input {height}x{width}"
         )
     crop = flags.crop or stored.get("crop")
-    return Preprocess((height, width), channels, layout, mean, scale, crop)
+    return Preprocess((height, width), channels, layout, mean, scale, crop, raw)
 
 
-def load_image(path: Path, how: Preprocess) -> F32:
-    """The image as float32 [1, C, H, W] or [1, H, W, C]. Raises BadFile if it is no image."""
+def load_image(path: Path, how: Preprocess) -> NDArray[Any]:
+    """The image, float32 or uint8, [1, C, H, W] or [1, H, W, C]. Raises BadFile if it is none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -90,7 +98,7 @@ def load_image(path: Path, how: Preprocess) -> F32:
     values = (pixels - mean) / scale
     if how.layout == "NCHW":
         values = values.transpose(2, 0, 1)
-    return np.ascontiguousarray(values[np.newaxis], dtype=np.float32)
+    return np.ascontiguousarray(values[np.newaxis], np.uint8 if how.raw else np.float32)
 
 
 def _layout(shape: tuple[int, ...], stored: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from filigree.cli.console import duration, size
 from filigree.cli.tasks import explain, roofline
-from filigree.cli.tasks.packed import open_packed, open_program, random_inputs, shapes
+from filigree.cli.tasks.packed import open_packed, open_program, random_inputs
 from filigree.cli.tasks.timing import pinned
 
 PROFILE_RUNS = 100
@@ -53,7 +53,7 @@ def study(
     if of_roofline:
         roof = roofline.measure(model, program, seconds=seconds, progress=progress)
     if of_explain:
-        inputs = random_inputs(shapes(model), seed=1)
+        inputs = random_inputs(model.inputs, seed=1)
         with pinned():
             once = float(model.time_ops(*inputs).sum())
             repeats = int(min(PROFILE_RUNS, max(15, PROFILE_SECONDS / max(once, 1e-9))))

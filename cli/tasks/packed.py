@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.converter.errors import BadFile, UsageError
-from filigree.native.model import Model, load
+from filigree.native.model import Model, Port, load
 
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
 
 F32 = NDArray[np.float32]
+KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 def open_packed(path: Path, *, isa: str | None = None, threads: int = 1) -> Model:
@@ -44,10 +46,16 @@ def shapes(model: Model) -> list[tuple[int, ...]]:
     return [tuple(port.shape) for port in model.inputs]
 
 
-def random_inputs(dims: list[tuple[int, ...]], *, seed: int) -> list[F32]:
-    """Seeded normal values, one array per input shape."""
+def random_inputs(ports: Sequence[Port], *, seed: int) -> list[NDArray[Any]]:
+    """Seeded values, one array per input: normal, or bytes."""
     draw = np.random.default_rng(seed)
-    return [draw.standard_normal(shape).astype(np.float32) for shape in dims]
+    return [_drawn(draw, port) for port in ports]
+
+
+def _drawn(draw: np.random.Generator, port: Port) -> NDArray[Any]:
+    if port.dtype == "uint8":
+        return draw.integers(0, 256, port.shape, dtype=np.uint8)
+    return draw.standard_normal(port.shape).astype(np.float32)
 
 
 def many(result: Any) -> list[F32]:
@@ -57,10 +65,10 @@ def many(result: Any) -> list[F32]:
 
 @dataclass(frozen=True)
 class OnnxPort:
-    """An input of an ONNX model: its name and whether it takes float32."""
+    """An input of an ONNX model: its name and its elements' type as ONNX Runtime says it."""
 
     name: str
-    is_float: bool
+    kind: str
     dims: tuple[Any, ...]
 
 
@@ -85,12 +93,11 @@ class OnnxModel:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise BadFile(f"ONNX Runtime cannot load {self.name}", [first]) from error
         self.inputs = [
-            OnnxPort(port.name, port.type == "tensor(float)", tuple(port.shape))
-            for port in self.session.get_inputs()
+            OnnxPort(port.name, port.type, tuple(port.shape)) for port in self.session.get_inputs()
         ]
         self.outputs = [port.name for port in self.session.get_outputs()]
 
-    def feed(self, arrays: list[F32]) -> dict[str, F32]:
+    def feed(self, arrays: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The arrays by input name, in the model's own layout."""
         if len(arrays) != len(self.inputs):
             raise UsageError(
@@ -99,15 +106,18 @@ class OnnxModel:
         pairs = zip(self.inputs, arrays, strict=True)
         return {port.name: _in_layout(array, port, self.name) for port, array in pairs}
 
-    def run(self, arrays: list[F32]) -> list[F32]:
+    def run(self, arrays: list[NDArray[Any]]) -> list[F32]:
         """All outputs, float32."""
         results = self.session.run(None, self.feed(arrays))
         return [np.asarray(result, dtype=np.float32) for result in results]
 
 
-def _in_layout(array: F32, port: OnnxPort, model: str) -> F32:
-    if not port.is_float:
-        raise UsageError(f'input "{port.name}" of {model} is not float32')
+def _in_layout(array: NDArray[Any], port: OnnxPort, model: str) -> NDArray[Any]:
+    if KINDS.get(port.kind) != array.dtype.name:
+        found = KINDS.get(port.kind, port.kind)
+        raise UsageError(
+            f'input "{port.name}" of {model} is {found}, the packed model takes {array.dtype.name}'
+        )
     if _matches(array.shape, port.dims):
         return array
     for axes in ((0, 3, 1, 2), (0, 2, 3, 1)):

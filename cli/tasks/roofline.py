@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filigree.cli.tasks.packed import random_inputs, shapes
+from filigree.cli.tasks.packed import random_inputs
 from filigree.cli.tasks.timing import SAMPLE_SECONDS, pinned
 from filigree.converter.lowering.program import (
     ConvParams,
@@ -128,7 +128,7 @@ def _take_turns(
     seconds: float,
     progress: Callable[[str, float], None] | None,
 ) -> Turns:
-    inputs = random_inputs(shapes(model), seed=1)
+    inputs = random_inputs(model.inputs, seed=1)
     triads = {name: t for name, t in probe.triads(model.isa).items() if name in levels}
     model.run(*inputs)
     once = float(model.time_ops(*inputs).sum())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filigree.cli.tasks.bench import Bench
 from filigree.cli.tasks.compare import relative
-from filigree.cli.tasks.packed import many, open_packed, random_inputs, shapes
+from filigree.cli.tasks.packed import many, open_packed, random_inputs
 from filigree.cli.tasks.peers import Peer
 from filigree.cli.tasks.timing import pinned, summary
 from filigree.converter.errors import BadFile, UsageError
@@ -62,7 +62,7 @@ def measure(
     Raises UsageError, BadFile, and what packaging/turns.py raises.
     """
     host = open_packed(model)
-    inputs = random_inputs(shapes(host), seed=1)
+    inputs = random_inputs(host.inputs, seed=1)
     expected = many(host.run(*inputs))
     ours = candidates(model.read_bytes(), twin, isa=isa)
     entries = [

@@ -17,12 +17,15 @@ from filigree.converter.errors import Unsupported, UnsupportedModel
 from filigree.converter.frontends.onnx import source_of
 from filigree.converter.lowering.builder import Builder, Refused, free_name
 from filigree.converter.lowering.fuse import fuse
+from filigree.converter.lowering.operators.shaping import is_to_nchw
 from filigree.converter.lowering.program import Place, Port, Program, Tensor
 from filigree.converter.lowering.view import View, row_major
 from filigree.converter.passes.graph import cut_before, dims
 from filigree.native import enums as c
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+TYPES = {ir.DataType.FLOAT: "float32", ir.DataType.UINT8: "uint8"}
+"""What inputs may be of."""
 
 
 def supported_ops() -> dict[str, str]:
@@ -68,9 +71,11 @@ def lower(model: ir.Model, *, name: str, input_layout: str | None = None) -> Pro
 
 def _input_problems(value: ir.Value) -> list[Unsupported]:
     name = value.name or ""
-    if value.dtype != ir.DataType.FLOAT:
-        kind = str(value.dtype).lower()
-        return [Unsupported("input", name, f"takes {kind}; only float32 is supported")]
+    kind = str(value.dtype).lower()
+    if value.dtype not in TYPES:
+        return [Unsupported("input", name, f"takes {kind}; float32 and uint8 are supported")]
+    if value.dtype == ir.DataType.UINT8 and any(u.node.op_type != "Cast" for u in value.uses()):
+        return [Unsupported("input", name, f"takes {kind}, which only Cast may read")]
     shape = dims(value)
     if any(n > c.FIL_MAX_DIM for n in shape) or math.prod(shape) > c.FIL_MAX_ELEMENTS:
         return [Unsupported("input", name, f"{list(shape)} is over the packed model's caps")]
@@ -90,7 +95,8 @@ def _add_input(b: Builder, value: ir.Value, layout: str | None) -> None:
     stored = tuple(shape[a] for a in swap) if swap else shape
     split = max(0, len(stored) - 1) if swap else min(2, max(0, len(stored) - 1))
     positions = math.prod(stored[split:])
-    b.tensors[name] = Tensor(name, stored, split, positions, Place.INPUT)
+    kind = TYPES[value.dtype or ir.DataType.FLOAT]
+    b.tensors[name] = Tensor(name, stored, split, positions, Place.INPUT, dtype=kind)
     b.inputs.append(Port(name, name, stored))
     view = View(name, 0, stored, row_major(stored))
     b.values[name] = view.transpose([swap.index(a) for a in range(4)]) if swap else view
@@ -101,14 +107,10 @@ def _swap(value: ir.Value, layout: str | None) -> tuple[int, int, int, int] | No
     if layout is None or len(dims(value)) != 4:
         return None
     readers = [use.node for use in value.uses()]
-    own = "NHWC" if readers and all(_to_nchw(node) for node in readers) else "NCHW"
+    own = "NHWC" if readers and all(is_to_nchw(node) for node in readers) else "NCHW"
     if layout == own:
         return None
     return TO_NHWC if layout == "NHWC" else TO_NCHW
-
-
-def _to_nchw(node: ir.Node) -> bool:
-    return node.op_type == "Transpose" and tuple(node.attributes.get_ints("perm", ())) == TO_NCHW
 
 
 def _check_type(node: ir.Node) -> None:

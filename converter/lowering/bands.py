@@ -25,7 +25,7 @@ from filigree.converter.lowering.program import (
 )
 from filigree.native import enums as c
 
-KINDS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV})
+KINDS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_PIXELS})
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,8 @@ def _ring_candidates(program: Program, first: int, end: int) -> set[str]:
 
 
 def _rows_of(program: Program, op: Op) -> int:
-    assert op.weights is not None  # kinds of KINDS have weights
-    return program.weights[op.weights].rows
+    """Planes that the operation writes."""
+    return program.weights[op.weights].rows if op.weights is not None else _conv(op).channels
 
 
 def _walks_planes(reader: Op, name: str, tensor: Tensor, made: ConvParams) -> bool:

@@ -15,6 +15,7 @@ from filigree.converter.lowering.program import (
     F32,
     LANES,
     Activation,
+    ConvParams,
     MapParams,
     Op,
     Params,
@@ -173,6 +174,18 @@ class Builder:
         key = free_name(layer, self.weights)
         self.weights[key] = Weights(layer, np.ascontiguousarray(matrix), bias)
         return key
+
+    def pixels(self, x: View, out: View) -> None:
+        """``out`` [C, H, W], plane by plane, is ``x``, in whatever order and type it lies."""
+        channels, height, width = x.shape
+        affine = np.repeat(np.float32([1, 0]), channels)
+        name = free_name(f"{x.tensor}.affine", self.tensors)
+        self.tensors[name] = Tensor(name, affine.shape, 0, affine.size, Place.CONST, affine)
+        size = {"in_h": height, "in_w": width, "out_h": height, "out_w": width}
+        steps = dict(zip(("cs", "ys", "xs"), x.strides, strict=True))
+        params = ConvParams(channels, **size, **steps)
+        factors = View(name, 0, affine.shape, (1,))
+        self.emit(c.FIL_OP_PIXELS, [x, factors], out, params)
 
     # --- layouts that kernels ask for ---
 

@@ -4,8 +4,9 @@
    tensor is behind two ports.
 2. Every op has the parameters of its kind, and weights exactly where its kind takes them.
 3. Every tensor is well formed: rank, split, pitch, arena pitch a multiple of the lanes; constants
-   have data of their shape; ports are float32; weights are two-dimensional with a bias per row.
-   All tensors of an op have one element type, but for a plain COPY, which converts.
+   have data of their shape; ports are float32, or uint8 inputs; weights are two-dimensional with
+   a bias per row. All tensors of an op have one element type, but for a plain COPY, which converts,
+   and PIXELS, which reads bytes.
 4. Definition before use: nothing reads an arena or output tensor before an op has written it; every
    arena tensor and every output is written.
 5. *packed*: every weights has a packing of float32 or float16 whose sizes agree with each other.
@@ -26,9 +27,15 @@ from filigree.converter.lowering import bands
 from filigree.converter.lowering import plan as planner
 from filigree.converter.lowering.program import Op, Packing, Place, Plan, Program, Tensor, Weights
 from filigree.native import enums as c
-from filigree.native.model import DTYPES
 
 PORTS = (Place.INPUT, Place.OUTPUT)
+FLOATS = ("float32", "float16")
+TYPES = {
+    Place.INPUT: ("float32", "uint8"),
+    Place.OUTPUT: ("float32",),
+    Place.ARENA: FLOATS,
+    Place.CONST: FLOATS,
+}
 STAGES = ("lowered", "packed", "planned")
 WEIGHTED = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
 
@@ -108,7 +115,7 @@ def _tensor_problem(t: Tensor, lanes: int) -> str | None:
         return f"has pitch {t.pitch} for {t.planes} planes of {t.positions} positions"
     if t.place is Place.ARENA and t.pitch % lanes:
         return f"has pitch {t.pitch}, not a multiple of {lanes}"
-    if t.dtype not in DTYPES or (t.dtype != "float32" and t.place in PORTS):
+    if t.dtype not in TYPES[t.place]:
         return f"is {t.dtype}"
     if t.place in PORTS and t.planes > 1 and t.pitch != t.positions:
         return f"is the caller's but has pitch {t.pitch} for {t.positions} positions"
@@ -133,13 +140,16 @@ def _ops(program: Program) -> Iterator[str]:
         if min(op.x_offset, op.y_offset, op.out_offset) < 0:
             yield f"{_op_name(i, op)}: negative offset"
         types = {program.tensors[name].dtype for name in (*op.inputs, op.output)}
-        if len(types) > 1 and not _is_plain_copy(op):
+        if len(types) > 1 and not _may_convert(op, types):
             yield f"{_op_name(i, op)}: {' and '.join(sorted(types))} at once"
 
 
-def _is_plain_copy(op: Op) -> bool:
+def _may_convert(op: Op, types: set[str]) -> bool:
+    """A plain COPY between floats; PIXELS, bytes to float32."""
+    if op.kind == c.FIL_OP_PIXELS:
+        return types == {"uint8", "float32"}
     is_copy = op.kind == c.FIL_OP_MAP and op.fn == c.FIL_MAP_COPY
-    return is_copy and op.act.kind == c.FIL_ACT_NONE
+    return is_copy and op.act.kind == c.FIL_ACT_NONE and types <= set(FLOATS)
 
 
 def _order(program: Program) -> Iterator[str]:
@@ -176,7 +186,7 @@ def _packings(program: Program) -> Iterator[str]:
 
 def _sizes_agree(w: Weights, p: Packing) -> bool:
     groups = -(-w.rows // p.block_rows)
-    if p.values.dtype.name not in DTYPES:
+    if p.values.dtype.name not in FLOATS:
         return False
     if p.values.size != p.blocks * p.block_rows or p.bias.size != groups * p.block_rows:
         return False

@@ -8,6 +8,8 @@ tensor can do its work:
 3. redirection: a plain COPY into part of another tensor (concatenation) or into the caller's buffer
    goes if the writers can write there: whole planes, or kinds that write no padding. Nothing may
    fill the target between the writers and the COPY.
+4. affine: a product with, quotient by, or sum with constants that are the same all over a plane
+   goes into the PIXELS that made it.
 Applied until nothing changes.
 """
 
@@ -15,8 +17,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from filigree.converter.lowering.builder import free_name
 from filigree.converter.lowering.program import (
     Activation,
     MapParams,
@@ -27,10 +34,18 @@ from filigree.converter.lowering.program import (
 )
 from filigree.native import enums as c
 
+F64 = NDArray[np.float64]
 LAYERS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
 NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX})
 EXACT = frozenset({c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV, c.FIL_OP_MATMUL})
 """Kinds that touch just the elements they are told to, so that a buffer needs no padding."""
+
+_AFFINES: dict[int, Callable[[F64, F64], F64]] = {
+    c.FIL_MAP_ADD: np.add,
+    c.FIL_MAP_SUB: np.subtract,
+    c.FIL_MAP_MUL: np.multiply,
+    c.FIL_MAP_DIV: np.divide,
+}
 
 
 def fuse(program: Program) -> Program:
@@ -47,6 +62,7 @@ class _State:
 
     def __init__(self, program: Program) -> None:
         self._given = program
+        self.tensors = dict(program.tensors)
         self.ops: list[Op | None] = list(program.ops)
         self.readers: Counter[str] = Counter(n for op in program.ops for n in op.inputs)
         self.writers: dict[str, list[int]] = {}
@@ -58,7 +74,7 @@ class _State:
         given = self._given
         used = {n for op in ops for n in (*op.inputs, op.output)}
         used |= {port.tensor for port in (*given.inputs, *given.outputs)}
-        tensors = {n: t for n, t in given.tensors.items() if n in used}
+        tensors = {n: t for n, t in self.tensors.items() if n in used}
         return replace(given, ops=ops, tensors=tensors)
 
     def step(self, i: int) -> bool:
@@ -66,6 +82,8 @@ class _State:
         op = self.ops[i]
         if op is None or op.kind != c.FIL_OP_MAP:
             return False
+        if self._affine(i, op, 0) or self._affine(i, op, 1):
+            return True
         if op.fn == c.FIL_MAP_ADD:
             return self._residual(i, op, 0) or self._residual(i, op, 1)
         if op.fn != c.FIL_MAP_COPY:
@@ -96,8 +114,8 @@ class _State:
             return False
         if not self._same_layout(op, 0) or not self._same_layout(op, 1):
             return False
-        tensor, shift = self._given.tensors[other], (op.y_offset, op.x_offset)[slot]
-        if tensor.place is not Place.ARENA or tensor.pitch != self._given.tensors[source].pitch:
+        tensor, shift = self.tensors[other], (op.y_offset, op.x_offset)[slot]
+        if tensor.place is not Place.ARENA or tensor.pitch != self.tensors[source].pitch:
             return False
         writers = [self._op(w) for w in self.writers[source]]
         if any(w.kind not in LAYERS or len(w.inputs) != 1 for w in writers):
@@ -116,7 +134,7 @@ class _State:
         return True
 
     def _redirection(self, i: int, op: Op) -> bool:
-        source, target = (self._given.tensors[n] for n in (op.inputs[0], op.output))
+        source, target = (self.tensors[n] for n in (op.inputs[0], op.output))
         if source.name == target.name or not self._is_whole(op, 0, alone=True):
             return False
         if not self._walks_alike(op, 0):
@@ -126,7 +144,55 @@ class _State:
         self._take_over(i, op, source.name, shift=op.out_offset)
         return True
 
+    def _affine(self, i: int, op: Op, slot: int) -> bool:
+        """Operand ``slot`` is the pixels, the other one the constants."""
+        if op.fn not in _AFFINES or op.act.kind != c.FIL_ACT_NONE:
+            return False
+        source, other = op.inputs[slot], self.tensors[op.inputs[1 - slot]]
+        if other.place is not Place.CONST or not self._is_whole(op, slot, alone=True):
+            return False
+        if not self._same_layout(op, slot):
+            return False
+        if any(self._op(w).kind != c.FIL_OP_PIXELS for w in self.writers[source]):
+            return False
+        factors = self._by_plane(op, slot, other)
+        if factors is None or (op.fn == c.FIL_MAP_DIV and (slot == 1 or not factors.all())):
+            return False
+        for w in self.writers[source]:
+            writer = self._op(w)
+            first = writer.out_offset // self.tensors[source].pitch
+            name = self._scaled(writer, _AFFINES[op.fn], factors[first:], slot)
+            self.ops[w] = replace(writer, inputs=(writer.inputs[0], name))
+        self._take_over(i, op, source)
+        return True
+
+    def _scaled(self, pixels: Op, rule: Callable[[F64, F64], F64], factors: F64, slot: int) -> str:
+        """A new constant for ``pixels``: scale and shift as they were, then ``rule``."""
+        old = self.tensors[pixels.inputs[1]]
+        assert old.data is not None
+        scale, shift = old.data.astype(np.float64).reshape(2, -1)
+        by = factors[: scale.size]
+        # affine functions: told by what they make of shift and of shift + scale
+        ends = [rule(x, by) if slot == 0 else rule(by, x) for x in (shift, shift + scale)]
+        data = np.concatenate([ends[1] - ends[0], ends[0]]).astype(np.float32)
+        name = free_name(old.name, self.tensors)
+        self.tensors[name] = replace(old, name=name, data=data)
+        return name
+
     # --- what they ask ---
+
+    def _by_plane(self, op: Op, slot: int, constants: Tensor) -> F64 | None:
+        """The constants as one value per plane of the result; None if they vary in one."""
+        p, target = op.params, self.tensors[op.output]
+        assert isinstance(p, MapParams) and constants.data is not None
+        steps, offset = ((p.sb, op.y_offset), (p.sa, op.x_offset))[slot]
+        index = np.indices(p.dim)
+        at = offset + sum(i * s for i, s in zip(index, steps, strict=True))
+        plane = sum(i * s for i, s in zip(index, p.so, strict=True)) // target.pitch
+        values = constants.data.reshape(-1).astype(np.float64)[at]
+        found = np.zeros(target.planes)
+        found[plane] = values
+        return found if np.array_equal(found[plane], values) else None
 
     def _op(self, i: int) -> Op:
         op = self.ops[i]
@@ -136,7 +202,7 @@ class _State:
     def _is_whole(self, op: Op, slot: int, *, alone: bool) -> bool:
         """Operand ``slot`` is all of an arena tensor, each element once; ``alone``: nothing else
         reads it."""
-        tensor = self._given.tensors[op.inputs[slot]]
+        tensor = self.tensors[op.inputs[slot]]
         p = op.params
         assert isinstance(p, MapParams)
         strides, offset = (p.sa, p.sb)[slot], (op.x_offset, op.y_offset)[slot]
@@ -154,7 +220,7 @@ class _State:
 
     def _same_layout(self, op: Op, slot: int) -> bool:
         """The result is a whole arena tensor laid out as operand ``slot`` is."""
-        source, target = self._given.tensors[op.inputs[slot]], self._given.tensors[op.output]
+        source, target = self.tensors[op.inputs[slot]], self.tensors[op.output]
         return (
             target.place is Place.ARENA
             and op.out_offset == 0

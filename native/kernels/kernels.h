@@ -117,6 +117,18 @@ typedef struct fil_matmul_args {
   fil_epilogue e; /* activation only */
 } fil_matmul_args;
 
+/* pixels: out[c][p] = x[c * cs + y * ys + x * xs] * scale[c] + shift[c], p = y * in_w + x; output
+ * positions [first, first + positions), the first of them at out. */
+typedef struct fil_pixels_args {
+  const float *floats;  /* x, if it is float32 */
+  const uint8_t *bytes; /* x, if it is u8 */
+  const float *scale, *shift;
+  float *out;
+  const fil_conv *g;
+  uint32_t out_pitch;
+  uint32_t first, positions;
+} fil_pixels_args;
+
 /* Bytes of scratch, the most any ISA needs. */
 uint64_t fil_conv_scratch(const fil_conv *g, uint32_t cols);
 uint64_t fil_dwconv_scratch(const fil_conv *g);

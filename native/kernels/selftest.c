@@ -146,6 +146,20 @@ static int dwconv(fil_isa isa, room *m) {
   return bad;
 }
 
+static int pixels(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint32_t channels = 2; channels <= 4; channels++)
+    for (int bytes = 0; bytes < 2; bytes++) {
+      fil_conv g = {.channels = channels, .in_h = 4, .in_w = 27, .cs = 1, .xs = channels};
+      g.ys = g.in_w * channels + 1 - (uint32_t)bytes;
+      fil_pixels_args a = {.floats = bytes ? 0 : m->x, .scale = m->y, .shift = m->y + 4, .g = &g};
+      a.bytes = bytes ? (const uint8_t *)m->halves : 0;
+      a.out_pitch = 256, a.first = 5, a.positions = 3 * 27;
+      bad |= DIFFER(pixels, a, channels, 3 * 27, 256);
+    }
+  return bad;
+}
+
 static int pool(fil_isa isa, room *m) {
   int bad = 0;
   for (uint8_t mode = 0; mode <= FIL_POOL_AVG_PAD; mode++)

@@ -1,10 +1,9 @@
 /* runner MODEL OUT-PREFIX ISA REPEATS THREADS IN...
  * Opens a packed model and runs it REPEATS times (0: only opens it) on THREADS threads and on raw
- * float32 files, one per input port, writing OUT-PREFIX0, OUT-PREFIX1, ... ISA "auto" leaves the
- * choice to the runtime.
- * Prints {"isa": "neon", "outputs": [[1, 10]], "ops": [0, 1]}: ops as the last run did them, the
- * same one several times where some rows at a time are done. What is wrong goes to stderr; exit
- * codes: */
+ * files of the elements of each input port, writing OUT-PREFIX0, OUT-PREFIX1, ... ISA "auto" leaves
+ * the choice to the runtime. Prints {"isa": "neon", "outputs": [[1, 10]], "ops": [0, 1]}: ops as
+ * the last run did them, the same one several times where some rows at a time are done. What is
+ * wrong goes to stderr; exit codes: */
 #include "hosted/team.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,10 +42,8 @@ static void file_write(const char *prefix, uint32_t i, const void *data, size_t 
   if (!f || fwrite(data, 1, bytes, f) != bytes || fclose(f)) file_failed(path);
 }
 
-static size_t port_bytes(const fil_io *port) {
-  size_t bytes = sizeof(float);
-  for (int d = 0; d < port->rank; d++) bytes *= port->dim[d];
-  return bytes;
+static size_t port_bytes(const fil_model *m, uint32_t port) {
+  return (size_t)m->tensors[m->io[port].tensor].bytes;
 }
 
 static void isa_force(const char *name) {
@@ -70,7 +67,7 @@ static void model_open(fil_model *m, const char *path) {
 static const void **inputs_read(const fil_model *m, char **paths) {
   const void **inputs = allocate(m->input_count * sizeof *inputs);
   for (uint32_t i = 0; i < m->input_count; i++) {
-    size_t bytes, wanted = port_bytes(&m->io[i]);
+    size_t bytes, wanted = port_bytes(m, i);
     inputs[i] = file_read(paths[i], &bytes);
     if (bytes == wanted) continue;
     fprintf(stderr, "input %u has %zu bytes, the model takes %zu\n", (unsigned)i, bytes, wanted);
@@ -82,7 +79,7 @@ static const void **inputs_read(const fil_model *m, char **paths) {
 static void **outputs_allocate(const fil_model *m) {
   void **outputs = allocate(m->output_count * sizeof *outputs);
   for (uint32_t i = 0; i < m->output_count; i++) {
-    size_t bytes = port_bytes(&m->io[m->input_count + i]);
+    size_t bytes = port_bytes(m, m->input_count + i);
     outputs[i] = memset(allocate(bytes), 0, bytes);
   }
   return outputs;

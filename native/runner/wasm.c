@@ -63,9 +63,7 @@ uint32_t EXPORT(fil_w_dim)(uint32_t port, uint32_t axis) { return model.io[port]
 void *EXPORT(fil_w_port)(uint32_t port) { return ports[port]; }
 
 uint32_t EXPORT(fil_w_bytes)(uint32_t port) {
-  uint32_t bytes = sizeof(float);
-  for (uint32_t d = 0; d < model.io[port].rank; d++) bytes *= model.io[port].dim[d];
-  return bytes;
+  return (uint32_t)model.tensors[model.io[port].tensor].bytes;
 }
 
 int32_t EXPORT(fil_w_open)(const void *file, uint32_t bytes) {

@@ -2,7 +2,8 @@
 #include "runtime/checked.h"
 
 static int has_rows(const fil_op *op) {
-  return op->kind == FIL_OP_SPMM || op->kind == FIL_OP_CONV || op->kind == FIL_OP_DWCONV;
+  return op->kind == FIL_OP_SPMM || op->kind == FIL_OP_CONV || op->kind == FIL_OP_DWCONV ||
+         op->kind == FIL_OP_PIXELS;
 }
 
 uint32_t fil_band_ops(const fil_op *op) {

@@ -151,6 +151,7 @@ static int tensor_place_ok(const fil_model *m, const fil_tensor *t, uint32_t byt
 static int dtype_ok(const fil_model *m, const fil_tensor *t) {
   int is_port = t->place == FIL_PLACE_INPUT || t->place == FIL_PLACE_OUTPUT;
   if (t->dtype == FIL_F16) return m->required & FIL_NEEDS_F16 && !is_port;
+  if (t->dtype == FIL_U8) return t->place == FIL_PLACE_INPUT;
   return t->dtype == FIL_F32;
 }
 
@@ -258,12 +259,17 @@ static int in_place_ok(const fil_model *m, const fil_op *op, uint16_t tensor) {
   return 1;
 }
 
-/* All tensors of an op have one element type, but for a plain copy, which converts. */
+/* All tensors of an op have one element type, but for a plain copy, which converts floats, and for
+ * PIXELS, whose check knows its types. */
 static int types_ok(const fil_model *m, const fil_op *op) {
+  int converts = op->kind == FIL_OP_MAP && op->fn == FIL_MAP_COPY && op->act == FIL_ACT_NONE;
   uint8_t type = m->tensors[op->out].dtype;
-  if (op->kind == FIL_OP_MAP && op->fn == FIL_MAP_COPY && op->act == FIL_ACT_NONE) return 1;
-  for (int k = 0; k < 2; k++)
-    if (op->in[k] != FIL_NONE && m->tensors[op->in[k]].dtype != type) return 0;
+  if (op->kind == FIL_OP_PIXELS) return 1;
+  for (int k = 0; k < 2; k++) {
+    if (op->in[k] == FIL_NONE) continue;
+    uint8_t in = m->tensors[op->in[k]].dtype;
+    if (in != type && (!converts || in == FIL_U8)) return 0;
+  }
   return 1;
 }
 

@@ -3,8 +3,10 @@ used and how to install it) and ``run(job) -> Result``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,13 @@ from filigree.packaging.targets import Target
 
 F32 = NDArray[np.float32]
 AUTO = "auto"
+
+
+def elements(inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The arrays as ports take them: uint8 as they are, everything else as float32."""
+    arrays = [np.asarray(x) for x in inputs]
+    kinds = [np.uint8 if x.dtype == np.uint8 else np.float32 for x in arrays]
+    return [np.ascontiguousarray(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Job:
     target: Target
     runner: Path
     fil: bytes
-    inputs: list[F32]
+    inputs: list[NDArray[Any]]
     isa: str = AUTO
     repeats: int = 1
     threads: int = 1

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from filigree.converter.lowering.builder import Builder, Refused, finite
 from filigree.converter.lowering.operators.registry import operator, optional
 from filigree.converter.lowering.operators.window import Window, as_planes, window_of
-from filigree.converter.lowering.program import F32, ConvParams
+from filigree.converter.lowering.program import F32, ConvParams, Place
 from filigree.converter.lowering.view import View
 from filigree.converter.passes.graph import constant, dims
 from filigree.native import enums as c
@@ -53,8 +53,18 @@ def conv(b: Builder, node: ir.Node) -> None:
         elif window.is_pointwise and groups == 1 and b.is_planar(image):
             _emit(b, c.FIL_OP_SPMM, image, result, window, key)
         else:
-            _emit(b, c.FIL_OP_CONV, image, result, window, key)
+            _emit(b, c.FIL_OP_CONV, _unwoven(b, image), result, window, key)
     b.values[name] = out
+
+
+def _unwoven(b: Builder, image: View) -> View:
+    """An input [C, H, W] of interleaved pixels, plane by plane: the kernel would gather every element
+    as often as its window reads it."""
+    if image.strides[2] == 1 or b.tensors[image.tensor].place is not Place.INPUT:
+        return image
+    out = b.storage(f"{image.tensor}.planes", image.shape, split=1, axes=range(3))
+    b.pixels(image, out)
+    return out
 
 
 def weights_of(node: ir.Node) -> tuple[F32, F32]:

@@ -11,8 +11,11 @@ from filigree.converter.lowering.view import View
 from filigree.converter.passes.graph import constant, dims, scalar
 from filigree.native import enums as c
 
+TO_NCHW = (0, 3, 1, 2)
+MOST_CHANNELS = 4  # of pixels
 
-@operator("Identity", "Dropout", "Cast", note="float32 to float32; inference")
+
+@operator("Identity", "Dropout", note="float32; inference")
 def same(b: Builder, node: ir.Node) -> None:
     value = only_first_output(node)
     if node.op_type == "Dropout" and _drops(node):
@@ -21,6 +24,39 @@ def same(b: Builder, node: ir.Node) -> None:
     if given is None or given.dtype != ir.DataType.FLOAT or value.dtype != ir.DataType.FLOAT:
         raise Refused("only float32 to float32 is supported")
     _set(b, node, b.view(given))
+
+
+@operator("Cast", note="a uint8 input, or float32, to float32")
+def cast(b: Builder, node: ir.Node) -> None:
+    given, value = node.inputs[0], node.outputs[0]
+    if given is None or given.dtype != ir.DataType.UINT8 or value.dtype != ir.DataType.FLOAT:
+        same(b, node)
+        return
+    x = b.view(given)
+    if len(x.shape) != 4:
+        x = x.reshape((1, 1, 1, x.size)) or x
+    order = (0, 3, 1, 2) if is_interleaved(value) else (0, 1, 2, 3)
+    out = b.storage(value.name or "", x.shape, split=2, axes=order)
+    for n in range(x.shape[0]):
+        b.pixels(*(v.transpose(order).at(0, n) for v in (x, out)))
+    _set(b, node, b.reshaped(out, dims(value)))
+
+
+def is_interleaved(image: ir.Value) -> bool:
+    """Whether it is an image [N, H, W, C]: it becomes [N, C, H, W], or its last axis alone is as
+    short as pixels are."""
+    shape = dims(image)
+    if len(shape) != 4:
+        return False
+    readers = [use.node for use in image.uses()]
+    if readers and all(is_to_nchw(node) for node in readers):
+        return True
+    return shape[3] <= MOST_CHANNELS < shape[1]
+
+
+def is_to_nchw(node: ir.Node) -> bool:
+    """Whether the node transposes [N, H, W, C] to [N, C, H, W]."""
+    return node.op_type == "Transpose" and tuple(node.attributes.get_ints("perm", ())) == TO_NCHW
 
 
 @operator("Reshape", "Flatten", "Squeeze", "Unsqueeze", note="static shapes")

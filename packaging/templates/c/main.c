@@ -1,5 +1,5 @@
 /* ./example [MODEL [INPUTS [THREADS]]]: runs a packed model once and prints its outputs, a number a
- * line. INPUTS: raw float32 values of every input in order; without it they are zero. */
+ * line. INPUTS: raw values of every input in order; without it they are zero. */
 #include "hosted/team.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,10 +19,8 @@ static void *read_model(const char *path, size_t *bytes) {
   return fclose(f), data;
 }
 
-static size_t elements(const fil_io *port) {
-  size_t n = 1;
-  for (int d = 0; d < port->rank; d++) n *= port->dim[d];
-  return n;
+static size_t bytes_of(const fil_model *m, uint32_t port) {
+  return (size_t)m->tensors[m->io[port].tensor].bytes;
 }
 
 static fil_parallel start_threads(const fil_model *m, uint32_t threads) {
@@ -42,10 +40,10 @@ int main(int argc, char **argv) {
 
   void *ports[FIL_MAX_IO], *arena = allocate((size_t)m.arena_bytes);
   uint32_t count = m.input_count + m.output_count;
-  for (uint32_t i = 0; i < count; i++) ports[i] = allocate(elements(&m.io[i]) * sizeof(float));
+  for (uint32_t i = 0; i < count; i++) ports[i] = allocate(bytes_of(&m, i));
   FILE *inputs = argc > 2 ? fopen(argv[2], "rb") : NULL;
   for (uint32_t i = 0; inputs && i < m.input_count; i++)
-    if (fread(ports[i], sizeof(float), elements(&m.io[i]), inputs) != elements(&m.io[i]))
+    if (fread(ports[i], 1, bytes_of(&m, i), inputs) != bytes_of(&m, i))
       return fprintf(stderr, "%s is too short\n", argv[2]), 1;
 
   fil_parallel threads = start_threads(&m, argc > 3 ? (uint32_t)atoi(argv[3]) : 1);
@@ -53,6 +51,7 @@ int main(int argc, char **argv) {
   fil_run_parallel(&m, arena, (const void *const *)ports, outputs, &threads, NULL, NULL);
   fil_team_destroy(threads.self);
   for (uint32_t i = m.input_count; i < count; i++)
-    for (size_t k = 0; k < elements(&m.io[i]); k++) printf("%.9g\n", ((float *)ports[i])[k]);
+    for (size_t k = 0; k < bytes_of(&m, i) / sizeof(float); k++)
+      printf("%.9g\n", ((float *)ports[i])[k]);
   return 0;
 }
