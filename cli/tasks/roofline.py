@@ -236,6 +236,9 @@ def _of_values(op: Op) -> tuple[int, int]:
         walks = (p.sa, p.sb)[: len(op.inputs)]
         read = sum(math.prod(n for n, s in zip(p.dim, w, strict=True) if s) for w in walks)
         return 0 if copies else count, read + count
+    if isinstance(p, ConvParams):  # PIXELS
+        count = p.channels * p.out_h * p.out_w
+        return 2 * count, 2 * count
     if isinstance(p, PoolParams):
         outputs = p.channels * p.out_h * p.out_w
         return outputs * p.kh * p.kw, p.channels * p.in_h * p.in_w + outputs

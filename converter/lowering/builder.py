@@ -178,7 +178,7 @@ class Builder:
     def pixels(self, x: View, out: View) -> None:
         """``out`` [C, H, W], plane by plane, is ``x``, in whatever order and type it lies."""
         channels, height, width = x.shape
-        affine = np.repeat(np.float32([1, 0]), channels)
+        affine = np.repeat(np.array([1, 0], np.float32), channels)
         name = free_name(f"{x.tensor}.affine", self.tensors)
         self.tensors[name] = Tensor(name, affine.shape, 0, affine.size, Place.CONST, affine)
         size = {"in_h": height, "in_w": width, "out_h": height, "out_w": width}

@@ -36,7 +36,7 @@ from filigree.native import enums as c
 
 F64 = NDArray[np.float64]
 LAYERS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
-NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX})
+NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX, c.FIL_OP_PIXELS})
 EXACT = frozenset({c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV, c.FIL_OP_MATMUL})
 """Kinds that touch just the elements they are told to, so that a buffer needs no padding."""
 

@@ -90,6 +90,8 @@ def vectors_of(op: Op, lanes: int) -> tuple[str, float]:
     if isinstance(p, MapParams):
         together = all(walk[-1] in (0, 1) for walk in (p.sa, p.sb, p.so))
         return "map" if together else "map_apart", math.prod(p.dim) / lanes
+    if isinstance(p, ConvParams):  # PIXELS
+        return "map" if p.xs == 1 else "map_apart", p.channels * p.out_h * p.out_w / lanes
     if isinstance(p, PoolParams):
         return "pool", p.channels * p.out_h * -(-p.out_w // lanes) * p.kh * p.kw
     if isinstance(p, ReduceParams):

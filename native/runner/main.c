@@ -143,7 +143,7 @@ int main(int argc, char **argv) {
   for (long n = strtol(argv[4], 0, 10); n > 0; n--) run(&m, arena, inputs, outputs, &threads);
   fil_team_destroy(threads.self);
   for (uint32_t i = 0; i < m.output_count; i++)
-    file_write(argv[2], i, outputs[i], port_bytes(&m.io[m.input_count + i]));
+    file_write(argv[2], i, outputs[i], port_bytes(&m, m.input_count + i));
   describe(&m);
   return 0;
 }

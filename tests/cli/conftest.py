@@ -84,6 +84,27 @@ def tiny_onnx(path: Path, *, extra: str | None = None, seed: int = 0) -> Path:
     return path
 
 
+def camera_onnx(path: Path) -> Path:
+    """The same for images as they are: bytes 1x8x8x3, normalised inside."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(tiny_onnx(path))
+    graph = model.graph
+    nodes = [
+        helper.make_node("Cast", ["photo"], ["raw"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["raw", "k"], ["norm"]),
+        helper.make_node("Transpose", ["norm"], ["x"], perm=[0, 3, 1, 2]),
+        *graph.node,
+    ]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.append(helper.make_tensor_value_info("photo", TensorProto.UINT8, [1, 8, 8, 3]))
+    graph.initializer.append(numpy_helper.from_array(np.float32([0.02]), "k"))
+    onnx.save(model, path)
+    return path
+
+
 @pytest.fixture
 def onnx_file(tmp_path: Path) -> Path:
     return tiny_onnx(tmp_path / "tiny.onnx")

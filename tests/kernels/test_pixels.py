@@ -1,5 +1,5 @@
-"""pixels against float64: interleaved and planar, bytes and floats, rows with and without a gap, from
-any position on."""
+"""pixels against float64: interleaved and planar, bytes and floats, rows with and without a gap,
+from any position on."""
 
 from __future__ import annotations
 

@@ -422,6 +422,49 @@ def test_bands(op: int, field: str, value: int, status: str) -> None:
         assert item in (0, 1)
 
 
+PIXELS = [
+    ("p.conv.cs", 2, "E_BOUNDS"),
+    ("p.conv.ys", 49, "E_BOUNDS"),
+    ("p.conv.xs", 2**32 - 1, "E_BOUNDS"),
+    ("p.conv.channels", 4, "E_BOUNDS"),
+    ("p.conv.channels", 0, "E_OP"),
+    ("p.conv.channels", 2**32 - 1, "E_OP"),
+    ("p.conv.in_h", 7, "E_OP"),
+    ("p.conv.out_w", 15, "E_OP"),
+    ("p.conv.kh", 2, "E_OP"),
+    ("p.conv.pad_top", 1, "E_OP"),
+    ("p.conv.x_ring", 2, "E_OP"),
+    ("p.conv.y_ring", 2, "E_OP"),
+    ("p.conv.out_ring", 3, "E_BOUNDS"),
+    ("x_offset", 1, "E_BOUNDS"),
+    ("y_offset", 1, "E_BOUNDS"),
+    ("in.1", c.FIL_NONE, "E_OP"),
+    ("in.1", 0, "E_OP"),  # bytes are no factors
+    ("weights", 0, "E_OP"),
+    ("act", c.FIL_ACT_CLAMP, "E_OP"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "status"), PIXELS)
+def test_pixels(field: str, value: int, status: str) -> None:
+    t = tiny.pixels()
+    assert status_of(t.encode()) == ("OK", -1)
+    put("ops", 0, field, value)(t)
+    assert status_of(t.encode())[0] == status
+
+
+def test_bytes_are_read_by_pixels_alone() -> None:
+    """Nothing else reads them, and there are none but the caller's."""
+    t = tiny.pixels()
+    t.op(c.FIL_OP_MAP, (0,), 3, fn=c.FIL_MAP_COPY, p={"map": {"dim": [1, 1, 1, 16]}})
+    t.set_lifetimes()
+    assert status_of(t.encode()) == ("E_OP", 3)
+    for tensor in (1, 2, 3):
+        t = tiny.pixels()
+        t.tensors[tensor].dtype, t.tensors[tensor].bytes = c.FIL_U8, t.tensors[tensor].bytes // 4
+        assert status_of(t.encode()) == ("E_TENSOR", tensor)
+
+
 def test_a_ring_outside_a_band_and_one_that_ends_inside_a_vector() -> None:
     t = tiny.band()
     t.ops[0].p.conv.band_ops = t.ops[0].p.conv.band_rows = 0

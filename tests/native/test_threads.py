@@ -32,6 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         models = (
             tiny.sample(lanes=lanes),
             tiny.band(lanes=lanes),
+            tiny.pixels(lanes=lanes),
             tiny.shared_out(lanes=lanes),
             tiny.shared_out(lanes=lanes, half=True),
         )

@@ -70,7 +70,7 @@ class Tiny:
         arena = place == c.FIL_PLACE_ARENA
         pitch = given.get("pitch", -(-positions // self.lanes) * self.lanes if arena else positions)
         dtype = given.get("dtype", c.FIL_F32)
-        size = (2 if dtype == c.FIL_F16 else 4) * planes * pitch
+        size = {c.FIL_F16: 2, c.FIL_U8: 1}.get(dtype, 4) * planes * pitch
         offset = given.get("offset", self.arena_bytes if arena else 0)
         if arena:
             self.arena_bytes = max(self.arena_bytes, align(offset + size))
@@ -85,11 +85,17 @@ class Tiny:
         return self.tensor(data.shape, place=c.FIL_PLACE_CONST, offset=offset, dtype=dtype)
 
     def port(
-        self, name: str, shape: tuple[int, ...], *, split: int = 0, output: bool = False
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        split: int = 0,
+        output: bool = False,
+        dtype: int = c.FIL_F32,
     ) -> int:
         """An INPUT or OUTPUT tensor of ``shape`` behind a port of shape (1, *shape)."""
         place = c.FIL_PLACE_OUTPUT if output else c.FIL_PLACE_INPUT
-        t = self.tensor(shape, split=split, place=place, offset=len(self.io))
+        t = self.tensor(shape, split=split, place=place, offset=len(self.io), dtype=dtype)
         dims = [1, *shape, *[1] * (c.FIL_MAX_RANK - 1 - len(shape))]
         row = {"tensor": t, "is_output": output, "rank": len(shape) + 1, "dim": dims}
         self.io.append(ffi.new("fil_io *", {**row, "name": name.encode()}))
@@ -145,7 +151,8 @@ class Tiny:
         """first_op and last_op of every arena tensor, from the ops; a band counts as a whole."""
         turns = [(k, k) for k in range(len(self.ops))]
         for k, op in enumerate(self.ops):
-            count = op.p.conv.band_ops if op.kind <= c.FIL_OP_DWCONV else 0
+            has_rows = op.kind <= c.FIL_OP_DWCONV or op.kind == c.FIL_OP_PIXELS
+            count = op.p.conv.band_ops if has_rows else 0
             turns[k : k + count] = [(k, k + count - 1)] * count
         for i, t in enumerate(self.tensors):
             touching = [k for k, op in enumerate(self.ops) if i in (*getattr(op, "in"), op.out)]
@@ -300,6 +307,25 @@ def band(*, lanes: int = LANES, half: bool = False) -> Tiny:
     pitch = t.tensors[whole].pitch
     sums = dict(outer=4, reduce=128, inner=1, outer_s=pitch, reduce_s=1, inner_s=0, outer_so=1)
     t.op(c.FIL_OP_REDUCE, (whole,), y, p={"reduce": sums})
+    t.set_lifetimes()
+    return t
+
+
+def pixels(*, lanes: int = LANES) -> Tiny:
+    """Interleaved bytes to planes and a pointwise layer, in a band: x (1,8,16,3) -> y (1,3)."""
+    t = Tiny(lanes=lanes)
+    x = t.port("x", (8, 16, 3), dtype=c.FIL_U8)
+    affine = t.constant(prime_paint(2, 3))
+    w = t.matrix(prime_paint(3, 3), prime_paint(3), block_rows=1, coding=c.FIL_CODING_NONE)
+    ring, whole = t.tensor((3, 2, 16), split=1), t.tensor((3, 8, 16), split=1)
+    y = t.port("y", (3,), output=True)
+    size = dict(channels=3, in_h=8, in_w=16, out_h=8, out_w=16, kh=1, kw=1, sh=1, sw=1, dh=1, dw=1)
+    first = dict(cs=1, ys=48, xs=3, band_ops=2, band_rows=2, out_ring=2, **size)
+    second = dict(cs=t.tensors[ring].pitch, ys=16, xs=1, x_ring=2, **size)
+    t.op(c.FIL_OP_PIXELS, (x, affine), ring, p={"conv": first})
+    t.op(c.FIL_OP_SPMM, (ring,), whole, weights=w, p={"conv": second})
+    sums = dict(outer=3, reduce=128, inner=1, outer_s=t.tensors[whole].pitch, reduce_s=1)
+    t.op(c.FIL_OP_REDUCE, (whole,), y, p={"reduce": sums | dict(inner_s=0, outer_so=1)})
     t.set_lifetimes()
     return t
 

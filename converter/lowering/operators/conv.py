@@ -58,8 +58,8 @@ def conv(b: Builder, node: ir.Node) -> None:
 
 
 def _unwoven(b: Builder, image: View) -> View:
-    """An input [C, H, W] of interleaved pixels, plane by plane: the kernel would gather every element
-    as often as its window reads it."""
+    """An input [C, H, W] of interleaved pixels, plane by plane: the kernel would gather every
+    element as often as its window reads it."""
     if image.strides[2] == 1 or b.tensors[image.tensor].place is not Place.INPUT:
         return image
     out = b.storage(f"{image.tensor}.planes", image.shape, split=1, axes=range(3))

@@ -165,7 +165,7 @@ typedef struct fil_weights {
   uint8_t reserved[8];
 } fil_weights;
 
-/* SPMM, CONV, DWCONV, SPMV. Input channel c, row y, column x is element
+/* SPMM, CONV, DWCONV, SPMV, PIXELS. Input channel c, row y, column x is element
  * x_offset + c * cs + y * ys + x * xs of in[0]: planar input has cs = pitch, ys = in_w, xs = 1;
  * camera HWC has cs = 1, ys = in_w * channels, xs = channels. Columns of the weight matrix run over
  * (channel, ky, kx), kx fastest. SPMM: 1x1, stride 1, no padding, planar. DWCONV: planar, weights
@@ -174,11 +174,13 @@ typedef struct fil_weights {
  * Output channel r, position p is element out_offset + r * (pitch of out) + p.
  * in[1], if not FIL_NONE, is a residual with the output's layout, added before the activation:
  * element y_offset + r * (its pitch) + p.
+ * PIXELS: 1x1 and without weights; in[0] may be u8, output channel c is x * scale[c] + shift[c],
+ * and in[1] has those: channels scales, then channels shifts, from y_offset on.
  *
- * Bands: SPMM, CONV and DWCONV operations that follow each other may run together, some rows at a
- * time (runtime/band.c), so that what passes between them stays in the cache. A tensor between them
- * may then be a ring of fewer rows than the image: row y lies at row y % ring. A row that is not
- * the last starts, and a ring ends, at a multiple of the file's lanes. */
+ * Bands: SPMM, CONV, DWCONV and PIXELS operations that follow each other may run together, some
+ * rows at a time (runtime/band.c), so that what passes between them stays in the cache. A tensor
+ * between them may then be a ring of fewer rows than the image: row y lies at row y % ring. A row
+ * that is not the last starts, and a ring ends, at a multiple of the file's lanes. */
 typedef struct fil_conv {
   uint32_t channels, in_h, in_w, out_h, out_w;
   uint32_t cs, ys, xs;
