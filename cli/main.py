@@ -17,6 +17,7 @@ COMMANDS = (
     "demo",
     "inspect",
     "prune",
+    "quantize",
     "finetune",
     "convert",
     "run",

@@ -4,6 +4,7 @@
 #define FIL_HARNESS_H
 #define _POSIX_C_SOURCE 200112L /* posix_memalign */
 #include "filigree/filigree.h"
+#include "runtime/band.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,12 +88,7 @@ static void allow_weights(const guard *g, uint16_t id) {
   ASAN_UNPOISON_MEMORY_REGION(c + w->count_offset, (size_t)w->groups * 2);
 }
 
-/* Only what op `next` names stays readable. */
-static void fence(const guard *g, uint32_t next) {
-  ASAN_POISON_MEMORY_REGION(g->arena, (size_t)g->m->arena_bytes);
-  ASAN_POISON_MEMORY_REGION(g->m->constants, (size_t)g->m->constants_bytes);
-  if (next >= g->m->op_count) return;
-  const fil_op *op = &g->m->ops[next];
+static void allow_op(const guard *g, const fil_op *op) {
   allow_tensor(g, op->in[0]);
   allow_tensor(g, op->in[1]);
   allow_tensor(g, op->out);
@@ -100,7 +96,26 @@ static void fence(const guard *g, uint32_t next) {
   ASAN_UNPOISON_MEMORY_REGION(g->arena + op->scratch_offset, op->scratch_bytes);
 }
 
-static void fence_next(void *user, uint32_t op) { fence(user, op + 1); }
+/* An op, and those that take turns with it. */
+static void allow_band(const guard *g, uint32_t i) {
+  if (i >= g->m->op_count) return;
+  const fil_op *first = &g->m->ops[fil_band_first(g->m->ops, i)];
+  for (uint32_t k = 0; k < fil_band_ops(first); k++) allow_op(g, first + k);
+}
+
+/* Only what op `next` names stays readable; of a band, what its ops do. */
+static void fence(const guard *g, uint32_t next) {
+  ASAN_POISON_MEMORY_REGION(g->arena, (size_t)g->m->arena_bytes);
+  ASAN_POISON_MEMORY_REGION(g->m->constants, (size_t)g->m->constants_bytes);
+  allow_band(g, next);
+}
+
+/* The ops of a band come again. */
+static void fence_next(void *user, uint32_t op) {
+  const guard *g = user;
+  fence(g, op + 1);
+  if (fil_band_first(g->m->ops, op) != op || fil_band_ops(&g->m->ops[op]) > 1) allow_band(g, op);
+}
 
 /* fil_parallel.run without threads, the last part first. */
 static void run_backwards(void *self, void (*task)(void *data, uint32_t part), void *data,

@@ -47,6 +47,7 @@ def test_fuzz_open(target: Path, tmp_path: Path) -> None:
     findings.mkdir()
     for lanes in (1, 4, 16):
         (corpus / f"sample{lanes}").write_bytes(tiny.sample(lanes=lanes).encode())
+        (corpus / f"band{lanes}").write_bytes(tiny.band(lanes=lanes).encode())
         (corpus / f"pixels{lanes}").write_bytes(tiny.pixels(lanes=lanes).encode())
         half = tiny.sample(lanes=lanes, half=True).encode()
         (corpus / f"half{lanes}").write_bytes(half)
