@@ -2,7 +2,7 @@
 
 1. A node whose inputs contradict its operator's rules is refused, with the rule's words.
 2. Every shape must be static, positive and within the format's caps.
-3. What follows a refused node is not judged.
+3. What follows a refused node is not judged, nor are foreign domains and what follows them.
 4. Pools with ceil_mode have no windows that start in the padding: ONNX says so from opset 22 on,
    runtimes did so before.
 """
@@ -29,6 +29,8 @@ def apply(model: ir.Model) -> bool:
     for node in model.graph:
         if any(v is not None and v.type is None for v in node.inputs):
             continue
+        if node.domain not in ("", "ai.onnx"):
+            continue  # refused by ``supported``
         problem = _infer(model, node)
         if problem:
             problems.append(f'node "{node.name}" ({node.op_type}): {problem}')

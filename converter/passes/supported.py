@@ -1,6 +1,7 @@
 """Refuse operators that there is no way to run, all of them at once.
 
 1. An operator is known if ``lowering.supported_ops`` has it and it is ONNX's own.
+2. A front end that cannot write an operator leaves a node of another domain with a ``reason``.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ def apply(model: ir.Model) -> bool:
 
     known = supported_ops()
     problems = [
-        Unsupported(_full_name(node), node.name or "", "no such operator here", cut_before(node))
+        Unsupported(full_name(node), node.name or "", _reason(node), cut_before(node))
         for node in model.graph
-        if _full_name(node) not in known
+        if full_name(node) not in known
     ]
     if problems:
         raise UnsupportedModel.of(source_of(model), problems)
     return False
 
 
-def _full_name(node: ir.Node) -> str:
+def _reason(node: ir.Node) -> str:
+    return node.attributes.get_string("reason", None) or "no such operator here"
+
+
+def full_name(node: ir.Node) -> str:
+    """An operator's name, with its domain unless it is ONNX's own."""
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
