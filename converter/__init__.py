@@ -75,7 +75,7 @@ class Converted:
 def convert(
     source: Path, *, options: ConvertOptions | None = None, progress: Progress | None = None
 ) -> Converted:
-    """Convert the ONNX model at ``source``; nothing is written.
+    """Convert the model at ``source`` (ONNX or TFLite); nothing is written.
 
     ``progress(stage, fraction)`` is called as stages start. Raises errors of
     ``filigree.converter.errors``, every problem of a kind at once.

@@ -21,13 +21,13 @@ from filigree.converter import (
     Converted,
     ConvertOptions,
     Progress,
+    frontends,
     lowering,
     packfile,
     passes,
     reference,
 )
 from filigree.converter.errors import UsageError
-from filigree.converter.frontends import onnx
 from filigree.converter.lowering import bands
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
@@ -78,7 +78,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     stages = _Stages(progress)
     stages.start("reading")
     costs = _costs(options)
-    model = onnx.load(source, external_data=options.external_data)
+    model = frontends.load(source, external_data=options.external_data)
     stages.start("simplifying")
     model = passes.run(
         model, batch=options.batch, shapes=dict(options.shapes), outputs=options.outputs

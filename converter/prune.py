@@ -22,10 +22,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from filigree.converter import calibration, passes
+from filigree.converter import calibration, frontends, passes
 from filigree.converter.calibration import Data, Moments
 from filigree.converter.errors import UsageError
-from filigree.converter.frontends import onnx as frontend
 from filigree.converter.frontends.onnx import source_of
 from filigree.converter.lowering.program import F32
 from filigree.converter.passes.graph import constant, dims, initializer
@@ -145,7 +144,7 @@ TIME = "time"
 def prune(
     source: Path, options: PruneOptions, *, data: Data | None, progress: Progress | None = None
 ) -> Pruned:
-    """Prune the ONNX model at ``source``.
+    """Prune the model at ``source``.
 
     ``data``: calibration samples; methods and refinements that need it say so. The result is a
     function of the model, the options and the data alone.
@@ -168,22 +167,22 @@ def prepare(
 
 def sample_shape(source: Path) -> tuple[int, ...]:
     """The shape of one sample: the model's first input without its batch axis."""
-    model = frontend.load(source)
+    model = frontends.load(source)
     return dims(passes.run(model, portable=True).graph.inputs[0])[1:]
 
 
 def average(sources: Sequence[Path]) -> onnx.ModelProto:
     """The first model with the mean of all the models' weights (``soup``).
 
-    Raises UsageError if their zeros or shapes differ, and what ``frontends.onnx.load`` raises.
+    Raises UsageError if their zeros or shapes differ, and what ``frontends.load`` raises.
     """
-    models = [frontend.load(path) for path in sources]
+    models = [frontends.load(path) for path in sources]
     weights = [_floats(model) for model in models]
     try:
         mean = soup(weights)
     except ValueError as error:
         raise UsageError("these models cannot be averaged", [str(error)]) from error
-    proto = onnx.load(sources[0], load_external_data=False)
+    proto = frontends.as_onnx(sources[0])
     for tensor in proto.graph.initializer:
         if tensor.name in mean:
             tensor.CopyFrom(onnx.numpy_helper.from_array(mean[tensor.name], tensor.name))
@@ -246,7 +245,7 @@ class _Job:
         self.options, self.data, self.progress = options, data, progress
         self._source = source
         progress("reading", 0.0)
-        loaded = frontend.load(source)
+        loaded = frontends.load(source)
         self._given = [
             tuple(d if isinstance(d, int) else (d.value or "") for d in v.shape or ())
             for v in loaded.graph.inputs
@@ -281,7 +280,7 @@ class _Job:
 
     def _simplified(self) -> ir.Model:
         batch = 1 if self.data is None else max(1, min(MOST_BATCH, len(self.data)))
-        return passes.run(frontend.load(self._source), batch=batch, portable=True)
+        return passes.run(frontends.load(self._source), batch=batch, portable=True)
 
     def _prunable(self) -> dict[str, Pattern]:
         """Layers to prune and the pattern of each."""

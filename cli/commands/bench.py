@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from filigree.cli.tasks.layers import Measured
     from filigree.cli.tasks.peers import Peer
 
-PEERS = ("onnxruntime", "openvino", "litert")
+PEERS = {"onnxruntime": ".onnx", "openvino": ".onnx", "litert": ".tflite"}
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _peers(
     from filigree.cli.tasks.peers import Peer
     from filigree.converter.errors import UsageError
 
-    suffixes = dict.fromkeys(PEERS, ".onnx") if on == "host" else _in_web()
+    suffixes = PEERS if on == "host" else _in_web()
     problems, peers = [], []
     if on != "host":
         refused = [option for option, asked in of_host.items() if asked]
@@ -199,11 +199,11 @@ def _peers(
     for item in vs:
         name, _, given = item.partition("=")
         suffix = suffixes.get(name, "")
-        path = Path(given) if given else against if suffix == ".onnx" else None
+        path = Path(given) if given else _fitting(against, suffix)
         if name not in suffixes:
             problems.append(f"--vs {name}: unknown peer; known: {', '.join(suffixes)}")
         elif path is None:
-            other = " or --against MODEL" if suffix == ".onnx" else ""
+            other = f" or --against MODEL{suffix}" if suffix in (".onnx", ".tflite") else ""
             problems.append(f"--vs {name} needs a model: --vs {name}=model{suffix}{other}")
         else:
             peers.append(Peer(name, path))
@@ -212,6 +212,15 @@ def _peers(
     if problems:
         raise UsageError("the options do not go together", problems)
     return peers
+
+
+def _fitting(against: Path | None, suffix: str) -> Path | None:
+    """The model that was converted, if it is of the kind that a peer runs."""
+    from filigree.converter.frontends import is_tflite
+
+    if against is None or suffix not in (".onnx", ".tflite"):
+        return None
+    return against if is_tflite(against) == (suffix == ".tflite") else None
 
 
 def _in_web() -> dict[str, str]:

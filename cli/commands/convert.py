@@ -150,7 +150,7 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Convert MODEL (.onnx) to a packed model that every filigree runtime reads."""
+    """Convert MODEL (.onnx or .tflite) to a packed model that every filigree runtime reads."""
     from filigree.cli.failures import check_paths, nothing_written
 
     asked = Flags(**flags)

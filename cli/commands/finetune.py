@@ -137,7 +137,7 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Prune MODEL (.onnx) step by step while it is trained on, and write it as ONNX.
+    """Prune MODEL (.onnx or .tflite) step by step while it is trained on, and write it as ONNX.
 
     Needs PyTorch: pip install "filigree[train]". The same command gives the same bytes, also when
     it was stopped and resumed.

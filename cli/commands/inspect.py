@@ -20,7 +20,7 @@ from filigree.cli.options import external_data_option, json_option, register
 @external_data_option
 @json_option
 def command(model: Path, external_data: bool, as_json: bool, **parts: bool) -> None:
-    """Describe MODEL (.onnx or .fil); without options, the whole picture in short."""
+    """Describe MODEL (.onnx, .tflite or .fil); without options, the whole picture in short."""
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks import describe
 

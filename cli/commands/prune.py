@@ -147,7 +147,7 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Prune MODEL (.onnx) and write it as ONNX, ready for filigree convert or any other tool."""
+    """Prune MODEL (.onnx or .tflite) and write it as ONNX, ready for convert or any other tool."""
     from filigree.cli.failures import check_paths, nothing_written
     from filigree.converter.errors import UsageError
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     required=True,
     type=click.Path(path_type=Path),
     metavar="MODEL",
-    help="The original model (.onnx).",
+    help="The original model (.onnx or .tflite).",
 )
 @click.option(
     "--on",
@@ -69,7 +69,7 @@ def command(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Compare MODEL (.fil) with the original in ONNX Runtime; exit code 6 if they disagree.
+    """Compare MODEL (.fil) with the original in its own runtime; exit code 6 if they disagree.
 
     WebAssembly has one thread, wasm-threads-node at least two.
     """
@@ -101,7 +101,7 @@ def command(
         console.json({**found, "threads": threads})
     else:
         how = plural(len(case.inputs), "input") + (f", {threads} threads" if threads > 1 else "")
-        _show(model, against, how, most, rows)
+        _show(model, f"{against.name} in {case.engine}", how, most, rows)
     _judge(rows, blame, most, model, against)
 
 
@@ -158,10 +158,9 @@ def _as_dict(
     }
 
 
-def _show(model: Path, against: Path, how: str, tolerance: float, rows: list[Row]) -> None:
+def _show(model: Path, against: str, how: str, tolerance: float, rows: list[Row]) -> None:
     console.line(
-        f"{model.name} against {against.name} in ONNX Runtime: {how}, "
-        f"allowed {tolerance:.3g} of the output range"
+        f"{model.name} against {against}: {how}, allowed {tolerance:.3g} of the output range"
     )
     halves = any(row.arithmetic is not None for row in rows)
     console.table(

@@ -1,8 +1,8 @@
 """Find the first operation whose result is wrong, and whose fault it is.
 
-The float64 reference runs the packed program. If it agrees with ONNX Runtime, the runtime is wrong:
+The float64 reference runs the packed program. If it agrees with the original, the runtime is wrong:
 its tensors are compared with the reference's, in program order. If it does not, the conversion is
-wrong: the reference's tensors are compared with ONNX Runtime's values of the same name.
+wrong: the reference's tensors are compared with the original's values of the same name.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from filigree.cli.tasks.compare import TOLERANCE, Blame, Case, relative
 from filigree.cli.tasks.filefacts import op_name
+from filigree.cli.tasks.litert import values as tflite_values
 from filigree.cli.tasks.packed import F32, OnnxModel, halves, open_program
 from filigree.converter import packfile
+from filigree.converter.frontends import is_tflite
 from filigree.converter.lowering.bands import unbanded
 from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import Place, Port, Program
@@ -48,7 +50,7 @@ def first_wrong(
         model = Model.from_bytes(packfile.encode(program), isa=isa)
         pairs = _runtime_pairs(model, program, steps, inputs)
         return _first(program, pairs, side="runtime", most=TOLERANCE)
-    pairs = _onnx_pairs(source, program, steps, inputs)
+    pairs = _original_pairs(source, program, steps, inputs)
     most = ROUNDED if halves(program) else TOLERANCE
     return _first(program, pairs, side="conversion", most=most)
 
@@ -105,11 +107,12 @@ def _runtime_pairs(
         yield step, seen[step.op]
 
 
-def _onnx_pairs(
+def _original_pairs(
     source: Path, program: Program, steps: list[Step], inputs: list[F32]
 ) -> Iterator[tuple[Step, NDArray[Any]]]:
-    """Each step with ONNX Runtime's value of the tensor's name, where sizes allow."""
-    values = _onnx_values(source, inputs)
+    """Each step with the original's value of the tensor's name, where sizes allow."""
+    tflite = is_tflite(source)
+    values = tflite_values(source, inputs) if tflite else _onnx_values(source, inputs)
     for step in steps:
         value = values.get(program.ops[step.op].output)
         if value is not None and value.size == step.value.size:

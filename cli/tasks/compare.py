@@ -1,4 +1,4 @@
-"""Compare a packed model with ONNX Runtime, on every target, and find the first wrong layer."""
+"""Compare a packed model with its original in another runtime, on every target."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from filigree.cli.tasks.litert import TfliteModel
 from filigree.cli.tasks.packed import (
     F32,
     OnnxModel,
@@ -19,6 +20,7 @@ from filigree.cli.tasks.packed import (
     random_inputs,
 )
 from filigree.converter.errors import BadFile, UsageError
+from filigree.converter.frontends import is_tflite
 from filigree.native.model import Port
 
 if TYPE_CHECKING:
@@ -74,12 +76,14 @@ class Blame:
 @dataclass(frozen=True)
 class Case:
     """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order, and
-    ``rounded[i]`` with the packed model's float16 weights; empty if it has none."""
+    ``rounded[i]`` with the packed model's float16 weights; empty if it has none. ``engine``: what
+    ran the original."""
 
     inputs: list[list[F32]]
     expected: list[list[F32]]
     outputs: list[str]
     rounded: list[list[F32]]
+    engine: str
 
 
 def relative(got: list[F32], want: list[F32]) -> float:
@@ -106,14 +110,16 @@ def _difference(got: NDArray[np.floating], want: NDArray[np.floating]) -> float:
 
 
 def make_case(source: Path, ports: Sequence[Port], *, count: int, data: Path | None) -> Case:
-    """Inputs (seeded, or the first ``count`` rows of an .npz) and ONNX Runtime's results."""
-    session = OnnxModel(source)
+    """Inputs (seeded, or the first ``count`` rows of an .npz) and the original's results."""
+    session = TfliteModel(source) if is_tflite(source) else OnnxModel(source)
     inputs = (
         _from_data(data, ports, count)
         if data
         else [random_inputs(ports, seed=seed) for seed in range(count)]
     )
-    return Case(inputs, [session.run(arrays) for arrays in inputs], session.outputs, [])
+    return Case(
+        inputs, [session.run(arrays) for arrays in inputs], session.outputs, [], session.engine
+    )
 
 
 def with_rounded(case: Case, program: Program) -> Case:

@@ -66,7 +66,7 @@ def describe(
         magic = file.read(4)
     if magic == b"FIL1" or path.suffix == ".fil":
         return _packed(path, parts)
-    return _onnx(path, parts, progress, external_data=external_data)
+    return _model(path, parts, progress, external_data=external_data)
 
 
 def _packed(path: Path, parts: Parts) -> Description:
@@ -188,23 +188,24 @@ def _meta(program: Program) -> Part:
     return Part("meta", program.meta, text.splitlines())
 
 
-def _onnx(path: Path, parts: Parts, progress: Report, *, external_data: bool) -> Description:
-    from filigree.converter.frontends import onnx
+def _model(path: Path, parts: Parts, progress: Report, *, external_data: bool) -> Description:
+    from filigree.converter import frontends
 
     progress("reading", 0.1)
-    model = onnx.load(path, external_data=external_data)
+    kind = "tflite" if frontends.is_tflite(path) else "onnx"
+    model = frontends.load(path, external_data=external_data)
     found: list[Part] = []
     if parts.short or parts.meta:
-        found += [_onnx_header(path, model), _onnx_ports(model.graph)]
+        found += [_model_header(path, model, kind), _model_ports(model.graph)]
     tried = _Tried()
     if parts.short or parts.ops or parts.memory:
         progress("trying to lower", 0.5)
         tried = _try_convert(path, external_data=external_data)
     program = tried.program
     if parts.short or parts.ops:
-        found.append(_onnx_ops(model.graph, tried))
+        found.append(_model_ops(model.graph, tried))
     if parts.short or parts.layers:
-        found.append(_onnx_weights(model.graph))
+        found.append(_model_weights(model.graph))
     if parts.axes:
         progress("finding channel axes", 0.7)
         found.append(_axes(path, external_data=external_data))
@@ -214,7 +215,7 @@ def _onnx(path: Path, parts: Parts, progress: Report, *, external_data: bool) ->
             found.append(_timeline(program))
     elif parts.memory:
         found.append(Part("memory", None, ["no memory plan: the model is not supported"]))
-    return Description(path.name, "onnx", found)
+    return Description(path.name, kind, found)
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def _try_convert(path: Path, *, external_data: bool) -> _Tried:
         return _Tried(open=[error.headline, *error.lines])
 
 
-def _onnx_header(path: Path, model: ir.Model) -> Part:
+def _model_header(path: Path, model: ir.Model, kind: str) -> Part:
     opsets = dict(model.graph.opset_imports)
     data = {
         "ir_version": model.ir_version,
@@ -250,15 +251,16 @@ def _onnx_header(path: Path, model: ir.Model) -> Part:
         "weights": len(model.graph.initializers),
     }
     numbers = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in opsets.items())
+    what = f"ONNX, opset {numbers}" if kind == "onnx" else "TFLite, shown in ONNX's operators"
     lines = [
-        f"{path.name}: ONNX, opset {numbers}, {path.stat().st_size:,} bytes",
+        f"{path.name}: {what}, {path.stat().st_size:,} bytes",
         f"{plural(len(model.graph), 'node')}, {plural(len(model.graph.initializers), 'weight')}"
         + (f", made by {model.producer_name}" if model.producer_name else ""),
     ]
     return Part("header", data, lines)
 
 
-def _onnx_ports(graph: ir.Graph) -> Part:
+def _model_ports(graph: ir.Graph) -> Part:
     rows, data = [], []
     ports = [("input", v) for v in graph.inputs] + [("output", v) for v in graph.outputs]
     for kind, value in ports:
@@ -270,12 +272,13 @@ def _onnx_ports(graph: ir.Graph) -> Part:
     return Part("ports", data, header=("port", "name", "shape", "type"), rows=rows)
 
 
-def _onnx_ops(graph: ir.Graph, tried: _Tried) -> Part:
+def _model_ops(graph: ir.Graph, tried: _Tried) -> Part:
     from filigree.converter.lowering import supported_ops
+    from filigree.converter.passes.supported import full_name
 
     uses: dict[str, int] = {}
     for node in graph:
-        uses[node.op_type] = uses.get(node.op_type, 0) + 1
+        uses[full_name(node)] = uses.get(full_name(node), 0) + 1
     rows, data = [], []
     for op in sorted(uses, key=lambda name: (-uses[name], name)):
         bad = [problem for problem in tried.problems if problem.op == op]
@@ -296,11 +299,10 @@ def _onnx_ops(graph: ir.Graph, tried: _Tried) -> Part:
 
 
 def _axes(path: Path, *, external_data: bool) -> Part:
-    from filigree.converter import passes
-    from filigree.converter.frontends import onnx
+    from filigree.converter import frontends, passes
     from filigree.converter.sparsity import axes
 
-    model = passes.run(onnx.load(path, external_data=external_data))
+    model = passes.run(frontends.load(path, external_data=external_data))
     found = axes.find(model)
     rows, data = [], []
     for variable in sorted(found.variables, key=lambda v: (v.pinned is not None, v.through)):
@@ -327,7 +329,7 @@ def _axes(path: Path, *, external_data: bool) -> Part:
     return Part("axes", data, lines, columns, rows)
 
 
-def _onnx_weights(graph: ir.Graph) -> Part:
+def _model_weights(graph: ir.Graph) -> Part:
     rows, data = [], []
     total = zeros = 0
     for name, value in graph.initializers.items():

@@ -79,6 +79,8 @@ class OnnxModel:
     by NHWC against NCHW are transposed.
     """
 
+    engine = "ONNX Runtime"
+
     def __init__(self, source: Path | bytes, *, name: str | None = None, threads: int = 1) -> None:
         import onnxruntime as ort
 

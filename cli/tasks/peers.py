@@ -7,15 +7,15 @@ is not. A runtime that is not installed is a ToolMissing error that names the pa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from filigree.cli.tasks import litert
 from filigree.cli.tasks.packed import F32, OnnxModel
-from filigree.converter.errors import BadFile, ToolMissing, UsageError
+from filigree.converter.errors import BadFile, ToolMissing
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,9 @@ def _openvino(model: Path, inputs: list[F32], threads: int) -> Opened:
 
 
 def _litert(model: Path, inputs: list[F32], threads: int) -> Opened:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise _missing("ai-edge-litert") from error
-    try:
-        interpreter = Interpreter(model_path=str(model), num_threads=threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise BadFile(f"LiteRT cannot load {model.name}", [_first_line(error)]) from error
-    for details, x in zip(interpreter.get_input_details(), inputs, strict=True):
-        interpreter.set_tensor(details["index"], _fitted(x, details, model))
-    interpreter.invoke()
-    outputs = [
-        np.asarray(interpreter.get_tensor(d["index"]), np.float32)
-        for d in interpreter.get_output_details()
-    ]
+    interpreter = litert.interpreter(model.read_bytes(), model.name, threads=threads)
+    outputs = litert.run(interpreter, inputs, model.name)
     return Opened(interpreter.invoke, outputs)
-
-
-def _fitted(x: F32, details: Mapping[str, Any], model: Path) -> F32:
-    wanted = tuple(int(n) for n in details["shape"])
-    if details["dtype"] != np.float32:
-        raise UsageError(f"{model.name} takes {details['dtype'].__name__}, not float32")
-    if x.shape == wanted:
-        return x
-    turned = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
-    if turned.shape != wanted:
-        raise UsageError(f"{model.name} takes {wanted}, the packed model {x.shape}")
-    return np.ascontiguousarray(turned)
 
 
 def _missing(package: str) -> ToolMissing:

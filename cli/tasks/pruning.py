@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from filigree.converter import calibration, passes, prune
+from filigree.converter import calibration, frontends, passes, prune
 from filigree.converter.calibration import Data, Runner
 from filigree.converter.errors import UsageError
-from filigree.converter.frontends import onnx
 from filigree.converter.lowering.program import F32
 from filigree.converter.prune import Override, Pattern, Pruned, PruneOptions
 
@@ -110,7 +109,7 @@ def run(
 def graph(source: Path, data: Data) -> ir.Model:
     """The model as it is, with a batch that suits ``data``."""
     batch = max(1, min(prune.MOST_BATCH, len(data)))
-    return passes.run(onnx.load(source), batch=batch, portable=True)
+    return passes.run(frontends.load(source), batch=batch, portable=True)
 
 
 def outputs(model: ir.Model, data: Data) -> F32:

@@ -14,15 +14,15 @@ from pathlib import Path
 import onnx_ir as ir
 
 from filigree.converter.errors import BadFile, ToolMissing, UnsupportedModel
+from filigree.converter.frontends import TFLITE_MAGIC
 from filigree.converter.frontends.onnx import SOURCE
 
-MAGIC = b"TFL3"
 LARGEST = 2**31 - 1
 
 
 def load(path: Path) -> ir.Model:
-    """The model at ``path`` as a graph; operators that have no form in ONNX are in it, to be refused
-    by ``passes``.
+    """The model at ``path`` as a graph; operators that have no form in ONNX are in it, for
+    ``passes`` to refuse.
 
     Raises BadFile for a file that is not a valid TFLite model, UnsupportedModel for several
     subgraphs and types that no later stage has, ToolMissing, OSError.
@@ -39,7 +39,7 @@ def load(path: Path) -> ir.Model:
     if path.stat().st_size > LARGEST:
         raise BadFile(f"{path.name} is larger than the 2 GiB a TFLite file can have")
     data = path.read_bytes()
-    if data[4:8] != MAGIC:
+    if data[4:8] != TFLITE_MAGIC:
         what = "is empty" if not data else "is not a TFLite model, or a damaged one"
         raise BadFile(f"{path.name} {what}")
     try:

@@ -31,10 +31,10 @@ MOST_TENSORS = 4 * c.FIL_MAX_TENSORS  # constants are tensors too
 MOST_NAME = 4096
 MOST_GROWTH = 8
 FREE_BYTES = 1 << 26
+NUMBERS = ("float32", "float16", "float64", "bool", "int8", "int16", "int32", "int64")
+UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 TYPES: dict[int, np.dtype[Any]] = {
-    getattr(schema.TensorType, name.upper()): np.dtype(name)
-    for name in ("float32", "float16", "float64", "bool")
-    + tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+    getattr(schema.TensorType, name.upper()): np.dtype(name) for name in (*NUMBERS, *UNSIGNED)
 }
 
 
@@ -60,8 +60,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """``kind``: TFLite's name. ``inputs``: tensor indices, -1 where one is left out; ``options``: the
-    operator's table as the generated schema reads it."""
+    """``kind``: TFLite's name. ``inputs``: tensor indices, -1 where one is left out; ``options``:
+    the operator's table as the generated schema reads it."""
 
     index: int
     kind: str

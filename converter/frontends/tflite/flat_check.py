@@ -1,7 +1,7 @@
 """What is wrong with the bytes of a TFLite file, before anything of it is read.
 
-A flatbuffer is tables that point at tables. ``TABLES`` below lists what the front end reads of TFLite's
-schema; fields that are not listed are never followed, so that nothing behind them matters.
+A flatbuffer is tables that point at tables. ``TABLES`` below lists what the front end reads of
+TFLite's schema; fields that are not listed are never followed, so nothing behind them matters.
 
 1. Every table, its vtable, every field and every vector that is read lies inside the file.
 2. There are at most MOST_TABLES tables, however often one is pointed at, and the vectors together
@@ -174,7 +174,7 @@ class _Walk:
             self._follow(TABLES[kind][slot], place, found)
 
     def _vtable(self, kind: str, at: int) -> tuple[tuple[int, ...], int]:
-        """The offset of every slot's field in the table, 0 where it is left out; the table's size."""
+        """Where every slot's field is in the table, 0 if it is left out; the table's size."""
         self._inside(at, 4, f"a {kind}")
         start = at - struct.unpack_from("<i", self._data, at)[0]
         self._inside(start, 4, f"the vtable of the {kind} at byte {at}")

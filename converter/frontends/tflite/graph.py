@@ -274,12 +274,12 @@ class Builder:
     def _input(self, index: int) -> ir.Value:
         tensor = self.tensors[index]
         dtype = ir.DataType.from_numpy(tensor.dtype)
-        value = ir.Value(
-            name=tensor.name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype)
-        )
+        value = ir.Value(name=tensor.name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype))
         self._held[index] = value
         if len(tensor.shape) == 4:
-            made = ir.node("Transpose", [value], {"perm": list(TO_FIRST)}, name=f"{tensor.name}.nchw")
+            made = ir.node(
+                "Transpose", [value], {"perm": list(TO_FIRST)}, name=f"{tensor.name}.nchw"
+            )
             self._node_names.add(f"{tensor.name}.nchw")
             made.outputs[0].name = _free(f"{tensor.name}.nchw", self._taken)
             self._nodes.append(made)
@@ -328,7 +328,8 @@ class Builder:
             points = scales.zero_point.astype(dtype)
             points = points.reshape(()) if single else points
             inputs.append(self._constant(f"{value.name}.zero_point", points))
-        return self.node(op_type, inputs, **({} if single else {"axis": scales.axis}))
+        attributes: dict[str, Any] = {} if single else {"axis": scales.axis}
+        return self.node(op_type, inputs, **attributes)
 
 
 _KINDS: Mapping[type, ir.AttributeType] = {

@@ -1,7 +1,7 @@
 """How each TFLite operator is written in ONNX: one function per operator, found by its name.
 
-A function asks the builder for what the operator reads and sets what it makes. It raises Refused with
-the reason for a form that it cannot write, Contradiction for one that makes no sense.
+A function asks the builder for what the operator reads and sets what it makes. It raises Refused
+with the reason for a form that it cannot write, Contradiction for one that makes no sense.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from filigree.converter.frontends.tflite.file import Operator, Quantization
 from filigree.converter.frontends.tflite.graph import (
     REAL,
     TO_FIRST,
-    TO_LAST,
     Array,
     Builder,
     Contradiction,
@@ -134,8 +133,8 @@ def _convolve(
 def _weights(
     b: Builder, index: int, arrange: Callable[[Array], Array], *, axis: int, to: int = 0
 ) -> ir.Value:
-    """Constant weights; scales, if there are several, are those of TFLite's ``axis``, which is ``to``
-    once they are arranged."""
+    """Constant weights; scales, if there are several, are those of TFLite's ``axis``, which is
+    ``to`` once they are arranged."""
     b.constant(index)
     scales = b.tensors[index].quantization
     if scales is not None and len(scales.scale) > 1 and scales.axis != axis:
@@ -307,9 +306,7 @@ def _activated(b: Builder, x: ir.Value, kind: int) -> ir.Value:
     raise Refused(f"the activation {names.get(kind, kind)}")
 
 
-def _clipped(
-    b: Builder, x: ir.Value, low: float, high: float, *, main: bool = False
-) -> ir.Value:
+def _clipped(b: Builder, x: ir.Value, low: float, high: float, *, main: bool = False) -> ir.Value:
     return b.node("Clip", [x, b.number(low), b.number(high)], main=main)
 
 
@@ -348,7 +345,9 @@ def reduce(b: Builder, op: Operator) -> None:
     held = sorted({held_axis(a, len(shape)) for a in b.indices(second)})
     rest = [a for a in range(len(shape)) if held_axis(a, len(shape)) not in held]
     kept = tuple(n if a in rest else 1 for a, n in enumerate(shape))
-    direct = not (o and o.KeepDims()) and (len(shape) != 4 or 3 not in rest or rest in ([3], [0, 3]))
+    direct = not (o and o.KeepDims()) and (
+        len(shape) != 4 or 3 not in rest or rest in ([3], [0, 3])
+    )
     value = _reduced(b, op.kind, b.real(x), held, keep=not direct)
     if not direct and not (o and o.KeepDims()):
         value = b.reshaped(value, kept, tuple(shape[a] for a in rest))
@@ -429,9 +428,7 @@ def _asked(b: Builder, op: Operator) -> list[int]:
 def _fits(asked: Sequence[int], shape: Sequence[int]) -> bool:
     if not asked:
         return True
-    return len(asked) == len(shape) and all(
-        a in (-1, n) for a, n in zip(asked, shape, strict=True)
-    )
+    return len(asked) == len(shape) and all(a in (-1, n) for a, n in zip(asked, shape, strict=True))
 
 
 # --- numbers of other kinds ---

@@ -1,9 +1,10 @@
 """TFLite's sparse tensors become dense: levels of dense axes and compressed rows, over blocks.
 
-``block_map`` splits some of the dense axes: the last ``len(block_map)`` of the stored axes go inside
-blocks of axis ``block_map[i]``. ``traversal_order`` says which of these axes each level walks. A level
-of format DENSE has every index; one of SPARSE_CSR has, for each place of the levels before it, the
-indices between two neighbouring segments (Kjolstad et al., "The tensor algebra compiler", 2017).
+``block_map`` splits some of the dense axes: the last ``len(block_map)`` of the stored axes go
+inside blocks of axis ``block_map[i]``. ``traversal_order`` says which of these axes each level
+walks. A level of format DENSE has every index; one of SPARSE_CSR has, for each place of the levels
+before it, the indices between two neighbouring segments (Kjolstad et al., "The tensor algebra
+compiler", 2017).
 """
 
 from __future__ import annotations
