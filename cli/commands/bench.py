@@ -199,11 +199,12 @@ def _peers(
     for item in vs:
         name, _, given = item.partition("=")
         suffix = suffixes.get(name, "")
-        path = Path(given) if given else _fitting(against, suffix)
+        own = name in PEERS or suffix == ".onnx"  # it can run the model that was converted
+        path = Path(given) if given else _fitting(against, suffix) if own else None
         if name not in suffixes:
             problems.append(f"--vs {name}: unknown peer; known: {', '.join(suffixes)}")
         elif path is None:
-            other = f" or --against MODEL{suffix}" if suffix in (".onnx", ".tflite") else ""
+            other = f" or --against MODEL{suffix}" if own else ""
             problems.append(f"--vs {name} needs a model: --vs {name}=model{suffix}{other}")
         else:
             peers.append(Peer(name, path))
@@ -218,7 +219,7 @@ def _fitting(against: Path | None, suffix: str) -> Path | None:
     """The model that was converted, if it is of the kind that a peer runs."""
     from filigree.converter.frontends import is_tflite
 
-    if against is None or suffix not in (".onnx", ".tflite"):
+    if against is None:
         return None
     return against if is_tflite(against) == (suffix == ".tflite") else None
 

@@ -100,7 +100,7 @@ def test_options_that_do_not_go_together(cli: Cli, fil_file: Path) -> None:
         "error: the options do not go together\n"
         "  --dense needs --against MODEL, the model that was converted\n"
         "  --vs abacus: unknown peer; known: onnxruntime, openvino, litert\n"
-        "  --vs onnxruntime needs a model: --vs onnxruntime=model.onnx or --against MODEL\n"
+        "  --vs onnxruntime needs a model: --vs onnxruntime=model.onnx or --against MODEL.onnx\n"
     )
 
 

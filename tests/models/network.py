@@ -139,7 +139,7 @@ class _Reader:
         shape = _nhwc(node.outputs[0])
         if op == "Conv":
             return self._conv(node, output, shape)
-        if op == "Gemm" and _int(node, "transB", 0) == 1:
+        if op == "Gemm":
             return self._dense(node, output, shape)
         kind = {"Add": "add", "GlobalAveragePool": "mean", "Softmax": "softmax"}.get(op)
         if kind is None:
@@ -174,6 +174,8 @@ class _Reader:
 
     def _weights(self, node: ir.Node) -> tuple[F32, F32]:
         weights = self._constant(node.inputs[1])
+        if node.op_type == "Gemm" and _int(node, "transB", 0) == 0:
+            weights = np.ascontiguousarray(weights.T)
         bias = self._constant(node.inputs[2]) if len(node.inputs) > 2 else None
         return weights, np.zeros(weights.shape[0], np.float32) if bias is None else bias.ravel()
 

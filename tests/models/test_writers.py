@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from filigree.cli.tasks.packed import OnnxModel
-from tests.models import network, tfjs
+from tests.models import network, tfjs, tflite
 
 pytest.importorskip("onnxruntime")
 
@@ -27,8 +27,6 @@ def wanted(source: Path, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("sparse", [False, True])
 def test_tflite(digits: Path, image: np.ndarray, tmp_path: Path, sparse: bool) -> None:
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
-    from tests.models import tflite
-
     source, target = digits / "digits_sparse80.onnx", tmp_path / "model.tflite"
     tflite.write(network.read(source), target, sparse=sparse)
     loaded = interpreter.Interpreter(model_path=str(target), num_threads=1)
@@ -40,9 +38,6 @@ def test_tflite(digits: Path, image: np.ndarray, tmp_path: Path, sparse: bool) -
 
 
 def test_sparse_tensors_are_smaller(digits: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_litert")
-    from tests.models import tflite
-
     layers = network.read(digits / "digits_sparse80.onnx")
     tflite.write(layers, tmp_path / "dense.tflite")
     tflite.write(layers, tmp_path / "sparse.tflite", sparse=True)

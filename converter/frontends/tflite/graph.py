@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,26 @@ class Contradiction(Exception):
     """A file that contradicts itself; the text says where."""
 
 
+class Names:
+    """Names that are taken; each stem counts its copies, so that many of them are no work."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._copies: dict[str, int] = {}
+
+    def free(self, name: str) -> str:
+        """``name``, with a number if it is taken; it is taken from now on."""
+        found = name
+        while found in self._taken:
+            self._copies[name] = self._copies.get(name, 0) + 1
+            found = f"{name}.{self._copies[name]}"
+        self._taken.add(found)
+        return found
+
+    def release(self, name: str) -> None:
+        self._taken.discard(name)
+
+
 class Builder:
     """Nodes and constants so far, and the ONNX value of every tensor."""
 
@@ -51,8 +71,8 @@ class Builder:
         self._held: dict[int, ir.Value] = {}
         self._real: dict[int, ir.Value] = {}
         self._arranged: dict[tuple[int, str], ir.Value] = {}
-        self._taken = {tensor.name for tensor in graph.tensors}
-        self._node_names: set[str] = set()
+        self._values = Names(tensor.name for tensor in graph.tensors)
+        self._node_names = Names()
         self.made: dict[str, int] = {}
         """Which tensor a value holds, by its name in the graph."""
         self._inputs = [self._input(i) for i in graph.inputs]
@@ -67,12 +87,20 @@ class Builder:
     # --- nodes ---
 
     def node(
-        self, op_type: str, inputs: Sequence[ir.Value], *, main: bool = False, **attributes: Any
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        *,
+        main: bool = False,
+        of: str | None = None,
+        **attributes: Any,
     ) -> ir.Value:
-        """One node and its result; ``main``: it takes the operator's name."""
-        name = self._base() if main else f"{self._base()}.{op_type.lower()}"
-        made = ir.node(op_type, inputs, attributes, name=_free(name, self._node_names))
-        made.outputs[0].name = _free(f"{self._base()}.{op_type.lower()}", self._taken)
+        """One node and its result; ``main``: it takes the operator's name. ``of``: the name that
+        others are made from, if that is not the operator's."""
+        base = self._base() if of is None else of
+        name = base if main else f"{base}.{op_type.lower()}"
+        made = ir.node(op_type, inputs, attributes, name=self._node_names.free(name))
+        made.outputs[0].name = self._values.free(f"{base}.{op_type.lower()}")
         self._nodes.append(made)
         return made.outputs[0]
 
@@ -91,7 +119,7 @@ class Builder:
         inputs = [self._held[i] for i in op.inputs if i in self._held]
         attributes = {"reason": reason, "operator": op.index}
         name = f"{self.tensors[op.outputs[0]].name} (operator {op.index})"
-        name = _free(name, self._node_names)
+        name = self._node_names.free(name)
         made = ir.Node(
             DOMAIN,
             op.kind,
@@ -102,7 +130,7 @@ class Builder:
         )
         self._nodes.append(made)
         for i, value in zip(op.outputs, made.outputs, strict=True):
-            value.name = _free(f"{self.tensors[i].name}.refused", self._taken)
+            value.name = self._values.free(f"{self.tensors[i].name}.refused")
             self.set(i, value)
 
     # --- what operators read ---
@@ -217,7 +245,7 @@ class Builder:
         if value.producer() is None or value.name in self.made:
             value = self.node("Identity", [value])
         turned = index in self._graph.outputs and len(tensor.shape) == 4
-        value.name = _free(f"{tensor.name}.nchw", self._taken) if turned else tensor.name
+        value.name = self._values.free(f"{tensor.name}.nchw") if turned else tensor.name
         self.made[value.name] = index
         self._held[index] = value
 
@@ -245,14 +273,13 @@ class Builder:
 
     def _base(self) -> str:
         """The operator's name: its result's, of several layers' that of the first."""
-        outputs = self.operator.outputs
-        name = self.tensors[outputs[0]].name if outputs else "graph"
+        name = self.tensors[self.operator.outputs[0]].name
         return name.partition(";")[0] or name
 
     def _named(self, tensor: Tensor, array: Array) -> ir.Value:
         """A constant under the tensor's own name, if that is free."""
         if tensor.name not in self._constants:
-            self._taken.discard(tensor.name)
+            self._values.release(tensor.name)
         return self._constant(tensor.name, array)
 
     def _shared(self, name: str, array: Array) -> ir.Value:
@@ -261,7 +288,7 @@ class Builder:
         return self._numbers[name]
 
     def _constant(self, name: str, array: Array) -> ir.Value:
-        name = _free(name, self._taken)
+        name = self._values.free(name)
         tensor = ir.tensor(np.asarray(array, array.dtype.newbyteorder("="), order="C"), name=name)
         self._constants[name] = ir.Value(
             name=name,
@@ -277,11 +304,10 @@ class Builder:
         value = ir.Value(name=tensor.name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype))
         self._held[index] = value
         if len(tensor.shape) == 4:
-            made = ir.node(
-                "Transpose", [value], {"perm": list(TO_FIRST)}, name=f"{tensor.name}.nchw"
-            )
-            self._node_names.add(f"{tensor.name}.nchw")
-            made.outputs[0].name = _free(f"{tensor.name}.nchw", self._taken)
+            name = f"{tensor.name}.nchw"
+            perm = {"perm": list(TO_FIRST)}
+            made = ir.node("Transpose", [value], perm, name=self._node_names.free(name))
+            made.outputs[0].name = self._values.free(name)
             self._nodes.append(made)
             self._held[index] = made.outputs[0]
         return value
@@ -313,9 +339,7 @@ class Builder:
         assert tensor.quantization is not None
         if len(tensor.quantization.scale) > 1:
             raise Refused(f'"{tensor.name}" has a scale per channel')
-        found = self._scaled("DequantizeLinear", value, tensor.quantization, tensor.dtype)
-        found.name = _free(f"{tensor.name}.real", self._taken)
-        return found
+        return self._scaled("DequantizeLinear", value, tensor.quantization, tensor.dtype)
 
     def _scaled(
         self, op_type: str, value: ir.Value, scales: Quantization, dtype: np.dtype[Any]
@@ -329,7 +353,7 @@ class Builder:
             points = points.reshape(()) if single else points
             inputs.append(self._constant(f"{value.name}.zero_point", points))
         attributes: dict[str, Any] = {} if single else {"axis": scales.axis}
-        return self.node(op_type, inputs, **attributes)
+        return self.node(op_type, inputs, of=value.name, **attributes)
 
 
 _KINDS: Mapping[type, ir.AttributeType] = {
@@ -358,11 +382,3 @@ def held_axis(axis: int, rank: int) -> int:
 def _same_order(shape: tuple[int, ...]) -> bool:
     """Elements lie in one order, channels first or last."""
     return len(shape) != 4 or shape[3] == 1 or shape[1] * shape[2] == 1
-
-
-def _free(name: str, taken: set[str]) -> str:
-    found, i = name, 1
-    while found in taken:
-        found, i = f"{name}.{i}", i + 1
-    taken.add(found)
-    return found

@@ -118,7 +118,7 @@ def _convolve(
     dilation = (options.DilationHFactor(), options.DilationWFactor())
     rows = b.shape(op.outputs[0])[-1:]
     bias = _bias(b, op, math.prod(rows))
-    attributes = {
+    attributes: dict[str, Any] = {
         "kernel_shape": list(kernel),
         "strides": list(stride),
         "dilations": list(dilation),
