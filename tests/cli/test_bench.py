@@ -139,7 +139,7 @@ def test_a_runtime_that_is_not_here(
     for name in [n for n in sys.modules if n.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    done = cli("bench", fil_file, "--against", onnx_file, "--vs", peer)
+    done = cli("bench", fil_file, "--vs", f"{peer}={onnx_file}")
     package = module.replace("_", "-")
     assert (done.code, done.out) == (5, "")
     assert done.err == f"error: {package} is not installed\n  next: pip install {package}\n"
