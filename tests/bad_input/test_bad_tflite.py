@@ -342,6 +342,19 @@ CASES = [
         "axis 9",
     ),
     Bad(
+        "a-million-axes",
+        lambda: changed(
+            lambda f: (
+                f.constant("axes", np.zeros(1 << 20, np.int32)),
+                f.tensor("m", (1,)),
+                f.operator("MEAN", [7, 8], [9]),
+                setattr(f, "outputs", [9]),
+            )
+        ),
+        BadFile,
+        "1048576 indices",
+    ),
+    Bad(
         "reshape-of-another-size",
         lambda: with_operator("RESHAPE", [7], (1, 6)),
         BadFile,

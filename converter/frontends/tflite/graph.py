@@ -20,11 +20,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from filigree.converter.frontends.tflite.file import Graph, Operator, Quantization, Tensor
+from filigree.native import enums as c
 
 Array = NDArray[Any]
 OPSET = 17
 IR_VERSION = 8
 DOMAIN = "tflite"
+MOST_INDICES = 2 * c.FIL_MAX_RANK  # axes, a shape, pads
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 HELD_AXIS = (0, 2, 3, 1)  # where axis i of [N, H, W, C] lies in [N, C, H, W]
 REAL = {np.dtype(np.int8), np.dtype(np.uint8)}
@@ -106,7 +108,7 @@ class Builder:
 
     def number(self, value: float) -> ir.Value:
         """A constant float32 of rank 0."""
-        return self._shared(f"number.{value:g}", np.array(value, np.float32))
+        return self._shared(f"number.{value!r}", np.array(value, np.float32))
 
     def integers(self, values: Sequence[int]) -> ir.Value:
         """A constant int64 vector."""
@@ -131,7 +133,7 @@ class Builder:
         self._nodes.append(made)
         for i, value in zip(op.outputs, made.outputs, strict=True):
             value.name = self._values.free(f"{self.tensors[i].name}.refused")
-            self.set(i, value)
+            self.hold(i, value)
 
     # --- what operators read ---
 
@@ -194,10 +196,12 @@ class Builder:
         return self._arranged[key]
 
     def indices(self, index: int) -> list[int]:
-        """A constant tensor of integers. Raises Refused for anything else."""
+        """A constant tensor of few integers. Raises Refused for anything else."""
         tensor = self.tensors[index]
         if tensor.data is None or tensor.dtype.kind not in "iu":
             raise Refused(f'"{tensor.name}" is not constant')
+        if tensor.data.size > MOST_INDICES:
+            raise Contradiction(f'"{tensor.name}" has {tensor.data.size} indices')
         return [int(i) for i in tensor.data.reshape(-1)]
 
     def constant(self, index: int) -> Array:
@@ -248,10 +252,6 @@ class Builder:
         value.name = self._values.free(f"{tensor.name}.nchw") if turned else tensor.name
         self.made[value.name] = index
         self._held[index] = value
-
-    def held(self, index: int) -> ir.Value:
-        """Tensor ``index`` as it is held: a quantised one as integers."""
-        return self._held[index]
 
     def model(self) -> ir.Model:
         """The whole graph."""

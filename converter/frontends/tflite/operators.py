@@ -342,17 +342,17 @@ def reduce(b: Builder, op: Operator) -> None:
     x, second = _inputs(op, 2)
     o = _options(op, "ReducerOptions", needed=False)
     shape = b.shape(x)
-    held = sorted({held_axis(a, len(shape)) for a in b.indices(second)})
-    rest = [a for a in range(len(shape)) if held_axis(a, len(shape)) not in held]
-    kept = tuple(n if a in rest else 1 for a, n in enumerate(shape))
-    direct = not (o and o.KeepDims()) and (
-        len(shape) != 4 or 3 not in rest or rest in ([3], [0, 3])
-    )
-    value = _reduced(b, op.kind, b.real(x), held, keep=not direct)
-    if not direct and not (o and o.KeepDims()):
+    axes = sorted({held_axis(a, len(shape)) for a in b.indices(second)})
+    rest = [a for a in range(len(shape)) if held_axis(a, len(shape)) not in axes]
+    in_order = len(shape) != 4 or 3 not in rest or rest in ([3], [0, 3])
+    if o is not None and o.KeepDims():
+        value = _reduced(b, op.kind, b.real(x), axes, keep=True)
+    elif in_order:
+        value = _reduced(b, op.kind, b.real(x), axes, keep=False)
+    else:
+        value = _reduced(b, op.kind, b.real(x), axes, keep=True)
+        kept = tuple(n if a in rest else 1 for a, n in enumerate(shape))
         value = b.reshaped(value, kept, tuple(shape[a] for a in rest))
-    elif direct and len(rest) == 4:
-        raise Contradiction("no axis is reduced")
     b.set(op.outputs[0], value)
 
 

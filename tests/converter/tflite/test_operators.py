@@ -18,6 +18,7 @@ from filigree.converter.frontends import tflite
 from filigree.converter.frontends.tflite.operators import OPERATORS
 from filigree.converter.lowering.check import check
 from tests.converter.tflite.nets import CASES, Case, quantised
+from tests.converter.tflite.table import PAGE, render
 
 Array = NDArray[Any]
 CLOSE = 1e-5  # of values near 1
@@ -132,3 +133,7 @@ def test_eight_bits(case: Case, dtype: str, tmp_path: Path) -> None:
 def test_every_operator_has_a_case() -> None:
     kinds = {kind for case in CASES for kind in case.net().kinds}
     assert OPERATORS.keys() - kinds == {"QUANTIZE", "DEQUANTIZE", "DENSIFY"}  # test_numbers.py
+
+
+def test_page_is_current() -> None:
+    assert PAGE.read_text() == render(), "run python -m tests.converter.tflite.table"
