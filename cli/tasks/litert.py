@@ -121,8 +121,8 @@ def _unfolded(data: bytes) -> bytes:
 
 def _fitted(x: F32, port: Mapping[str, Any], model: str) -> F32:
     wanted = tuple(int(n) for n in port["shape"])
-    if port["dtype"] != np.float32:
-        raise UsageError(f"{model} takes {port['dtype'].__name__}, not float32")
+    if port["dtype"] != x.dtype:
+        raise UsageError(f"{model} takes {port['dtype'].__name__}, the packed model {x.dtype}")
     if x.shape == wanted:
         return x
     turned = x.transpose(0, 2, 3, 1) if x.ndim == 4 else x

@@ -86,6 +86,14 @@ class Builder:
     def is_constant(self, index: int) -> bool:
         return self.tensors[index].data is not None
 
+    def is_input(self, index: int) -> bool:
+        """Whether it is one of the graph's."""
+        return index in self._graph.inputs
+
+    def input(self, index: int) -> ir.Value:
+        """The graph's input, in TFLite's order."""
+        return self._inputs[self._graph.inputs.index(index)]
+
     # --- nodes ---
 
     def node(
@@ -315,8 +323,8 @@ class Builder:
     def _output(self, index: int) -> ir.Value:
         tensor = self.tensors[index]
         self.operator = Operator(-1, "", (), (index,))
-        if index in self._graph.inputs:
-            value = self.node("Identity", [self._inputs[self._graph.inputs.index(index)]])
+        if self.is_input(index):
+            value = self.node("Identity", [self.input(index)])
         else:
             if tensor.data is not None:
                 self.hold(index, self._constant(f"{tensor.name}.stored", held(tensor.data)))

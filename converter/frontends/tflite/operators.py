@@ -458,6 +458,22 @@ def dequantize(b: Builder, op: Operator) -> None:
         raise Refused(f"of {given.dtype}")
 
 
+@operator("CAST", note="float32, or an input of uint8, to float32")
+def cast(b: Builder, op: Operator) -> None:
+    """Of an image as cameras give it, before anything turns it: one operation does both."""
+    x, y = _inputs(op, 1)[0], op.outputs[0]
+    given, made = b.tensors[x], b.tensors[y]
+    if made.dtype != np.float32 or given.dtype not in (np.float32, np.uint8):
+        raise Refused(f"of {given.dtype} to {made.dtype}")
+    if given.dtype == np.float32:
+        b.set(y, b.real(x))
+        return
+    if given.quantization is not None or not b.is_input(x):
+        raise Refused("of uint8 that is quantised or no input")
+    value = b.node("Cast", [b.input(x)], main=True, to=ir.DataType.FLOAT.value)
+    b.set(y, b.turned(value, given.shape, TO_FIRST))
+
+
 @operator("DENSIFY", note="constants")
 def densify(b: Builder, op: Operator) -> None:
     x, y = _inputs(op, 1)[0], op.outputs[0]

@@ -33,7 +33,7 @@ def render() -> str:
     ]
     lines += [
         "",
-        "QUANTIZE, DEQUANTIZE and DENSIFY have tests of their own (`test_numbers.py`): sparse"
+        "QUANTIZE, DEQUANTIZE, DENSIFY and CAST have tests of their own (`test_numbers.py`): sparse"
         " tensors with rows, columns, both or blocks compressed, indices of 32, 16 or 8 bits;"
         " float16 and 8-bit constants. Everything else is refused, all of it at once.",
     ]

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from filigree.converter import convert
 from filigree.converter.frontends import tflite
 from filigree.converter.passes.graph import constant
+from filigree.native import enums as c
+from tests.converter.tflite.nets import Net
 from tests.converter.tflite.test_operators import (
     CLOSE,
     in_litert,
@@ -166,6 +169,26 @@ def test_eight_bit_weights_of_float32_layers(per_row: bool, tmp_path: Path) -> N
     np.testing.assert_allclose(y, x @ real.T + np.arange(ROWS), atol=CLOSE, rtol=CLOSE)
     stored = tflite.load(saved(data, tmp_path)).graph.initializers["w"]
     assert np.array_equal(constant(stored), q)
+
+
+def test_pixels_are_cast(tmp_path: Path) -> None:
+    """An input of uint8 that CAST reads: conversion makes one operation of it and the turn."""
+    net = Net("pixels")
+    x = net.input(1, 8, 8, 3)
+    net.file.tensors[x].kind = 3
+    y = net.op("CAST", [x], (1, 8, 8, 3), "CastOptions", InDataType=3, OutDataType=0)
+    y = net.op("MUL", [y, net.floats(1)], (1, 8, 8, 3), "MulOptions")
+    net.file.outputs = [net.conv(y, 4, (8, 8))]
+    data = net.file.finish()
+    path = saved(data, tmp_path)
+    model = tflite.load(path)
+    inputs = inputs_of(model)
+    (want,) = in_onnx_runtime(model, inputs).values()
+    (got,) = program_outputs(path, inputs)
+    np.testing.assert_allclose(got, want, atol=1e-3, rtol=CLOSE)
+    first = convert(path).program.ops[0]
+    assert first.kind == c.FIL_OP_PIXELS
+    np.testing.assert_allclose(want, in_litert(data, inputs)[0], atol=1e-3, rtol=CLOSE)
 
 
 @dataclass(frozen=True)
