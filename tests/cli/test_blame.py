@@ -50,11 +50,11 @@ def test_trace_passes_errors_on(tmp_path: Path) -> None:
 
     model = Model.from_bytes(convert(tiny_onnx(tmp_path / "tiny.onnx")).data)
     seen: list[int] = []
-    model.trace(np.zeros(PORTS[0], np.float32), after=seen.append)
+    model.trace(np.zeros(PORTS[0].shape, np.float32), after=seen.append)
     assert seen == list(range(model.op_count))
 
     def fail(op: int) -> None:
         raise KeyError(op)
 
     with pytest.raises(KeyError):
-        model.trace(np.zeros(PORTS[0], np.float32), after=fail)
+        model.trace(np.zeros(PORTS[0].shape, np.float32), after=fail)
