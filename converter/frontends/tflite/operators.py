@@ -415,7 +415,7 @@ def reshape(b: Builder, op: Operator) -> None:
 
 
 def _asked(b: Builder, op: Operator) -> list[int]:
-    """The shape that a RESHAPE asks for, if it says so itself."""
+    """The shape that a RESHAPE asks for, if it says so itself: one that is computed is on file."""
     if op.kind != "RESHAPE":
         return []
     if len(op.inputs) > 1 and op.inputs[1] >= 0 and b.is_constant(op.inputs[1]):

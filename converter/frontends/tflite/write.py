@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx_ir as ir
+import onnx_ir.passes.common as common
 
 from filigree.converter.frontends.onnx import SOURCE
 from filigree.converter.frontends.tflite.file import Faulty, Graph
@@ -32,6 +33,7 @@ def write(graph: Graph, source: str) -> ir.Model:
         raise Faulty(faults)
     model = builder.model()
     model.meta[SOURCE] = source
+    common.RemoveUnusedNodesPass()(model)  # what only computes a shape, among others
     infer_shapes.apply(model)
     _check_shapes(model, builder)
     return model

@@ -12,6 +12,7 @@ from filigree.converter.errors import UnsupportedModel
 from filigree.converter.frontends import as_onnx, is_tflite, load, onnx
 from filigree.native import enums as c
 from tests.converter.tflite.nets import RELU, VALID, Net
+from tests.converter.tflite.test_operators import CLOSE, in_litert, inputs_of, program_outputs
 from tests.models.flat import Scales
 
 
@@ -130,6 +131,26 @@ def test_one_layer_has_its_weights_once(tmp_path: Path) -> None:
     _, fields = net.file.operators[-1].options or ("", {})
     fields.update(Padding=VALID, StrideH=1, StrideW=1)
     assert len(load(saved(net, tmp_path, y)).graph.initializers) == 2
+
+
+def test_a_shape_that_is_computed(tmp_path: Path) -> None:
+    """Flattening with an open batch: the shape on file is what counts, the rest goes."""
+    net = Net("open batch")
+    x = net.conv(net.input(1, 3, 3, 2), 3, (3, 3))
+    shape = net.op("SHAPE", [x], (4,), "ShapeOptions", OutType=2)
+    ends = [net.ints([n]) for n in (0, 1, 1)]
+    options = {"ShrinkAxisMask": 1}
+    batch = net.op("STRIDED_SLICE", [shape, *ends], (), "StridedSliceOptions", **options)
+    packed = net.op("PACK", [batch, net.ints(27)], (2,), "PackOptions", ValuesCount=2)
+    for index in (shape, batch, packed):
+        net.file.tensors[index].kind = 2
+    y = net.op("RESHAPE", [x, packed], (1, 27), "ReshapeOptions")
+    path = saved(net, tmp_path, net.dense(y, 4, (1, 4), cols=27))
+    assert ops_of(path) == ["Transpose", "Conv", "Transpose", "Reshape", "Gemm"]
+    inputs = inputs_of(load(path))
+    (got,) = program_outputs(path, inputs)
+    (want,) = in_litert(path.read_bytes(), inputs)
+    np.testing.assert_allclose(got, want, atol=CLOSE, rtol=CLOSE)
 
 
 def test_kinds_are_told_apart(tmp_path: Path) -> None:
