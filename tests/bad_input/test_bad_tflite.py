@@ -342,6 +342,20 @@ CASES = [
         "axis 9",
     ),
     Bad(
+        "slice-of-more-than-there-is",
+        lambda: changed(
+            lambda f: (
+                f.constant("begin", np.array([0, 2**62], np.int64)),
+                f.constant("size", np.array([1, 2**62], np.int64)),
+                f.tensor("m", (1, 5)),
+                f.operator("SLICE", [7, 8, 9], [10]),
+                setattr(f, "outputs", [10]),
+            )
+        ),
+        BadFile,
+        "more than there is",
+    ),
+    Bad(
         "a-million-axes",
         lambda: changed(
             lambda f: (

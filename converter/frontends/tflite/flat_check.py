@@ -74,6 +74,7 @@ OPTIONS = {
     27: "ReducerOptions",
     28: "SubOptions",
     29: "DivOptions",
+    32: "StridedSliceOptions",
     75: "LeakyReluOptions",
 }
 SEGMENTS = {1: "Int32Vector", 2: "Uint16Vector", 3: "Uint8Vector"}
@@ -125,6 +126,7 @@ TABLES: dict[str, dict[int, Field]] = {
     "ReshapeOptions": {0: INTS},
     "ReducerOptions": {0: BYTE},
     "LeakyReluOptions": {0: FLOAT},
+    "StridedSliceOptions": {0: INT, 1: INT, 2: INT, 3: INT, 4: INT, 5: BYTE},
 }
 
 

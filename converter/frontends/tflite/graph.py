@@ -240,6 +240,11 @@ class Builder:
         value = self.node("Reshape", [value, self.integers(after)])
         return self.turned(value, after, TO_FIRST)
 
+    def slice(self, value: ir.Value, axis: int, indices: range) -> ir.Value:
+        """The rising ``indices`` of a held value's ``axis``."""
+        bounds = (indices.start, indices.stop, axis, indices.step)
+        return self.node("Slice", [value, *(self.integers([n]) for n in bounds)])
+
     # --- what operators make ---
 
     def set(self, index: int, value: ir.Value) -> None:

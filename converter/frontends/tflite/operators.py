@@ -404,6 +404,68 @@ def transpose(b: Builder, op: Operator) -> None:
     b.set(op.outputs[0], b.node("Transpose", [b.real(x)], main=True, perm=perm))
 
 
+@operator("SLICE", note="constant bounds")
+def slice_(b: Builder, op: Operator) -> None:
+    x, begin, size = _inputs(op, 3)
+    shape = b.shape(x)
+    starts, counts = b.indices(begin), b.indices(size)
+    if len(starts) != len(shape) or len(counts) != len(shape):
+        raise Contradiction(f"bounds {starts} and sizes {counts} for {list(shape)}")
+    ends = [n if k == -1 else s + k for n, s, k in zip(shape, starts, counts, strict=True)]
+    _cut(b, op, [range(s, e) for s, e in zip(starts, ends, strict=True)])
+
+
+@operator("STRIDED_SLICE", note="constant bounds, positive steps; no ellipsis and no new axis")
+def strided_slice(b: Builder, op: Operator) -> None:
+    x, *bounds = _inputs(op, 4)
+    o = _options(op, "StridedSliceOptions")
+    if o.EllipsisMask() or o.NewAxisMask() or o.Offset():
+        raise Refused("with an ellipsis, a new axis or offsets")
+    shape = b.shape(x)
+    starts, ends, steps = (b.indices(i) for i in bounds)
+    if not len(starts) == len(ends) == len(steps) <= len(shape):
+        raise Contradiction(f"bounds {starts}, {ends} and steps {steps} for {list(shape)}")
+    if any(step < 1 for step in steps):
+        raise Refused(f"steps {steps}")
+    taken = [range(n) for n in shape]
+    for axis, (start, end, step) in enumerate(zip(starts, ends, steps, strict=True)):
+        if o.ShrinkAxisMask() >> axis & 1:
+            index = start % shape[axis] if -shape[axis] <= start < shape[axis] else shape[axis]
+            taken[axis] = range(index, index + 1)
+            continue
+        first = None if o.BeginMask() >> axis & 1 else start
+        last = None if o.EndMask() >> axis & 1 else end
+        taken[axis] = range(shape[axis])[first:last:step]
+    _cut(b, op, taken, gone=o.ShrinkAxisMask())
+
+
+def _cut(b: Builder, op: Operator, taken: Sequence[range], *, gone: int = 0) -> None:
+    """The indices ``taken`` of every axis; axes whose bits are in ``gone`` go away."""
+    x, y = op.inputs[0], op.outputs[0]
+    shape = b.shape(x)
+    if any(not r or r[0] < 0 or r[-1] >= n for r, n in zip(taken, shape, strict=True)):
+        raise Contradiction(f"nothing, or more than there is, of {list(shape)}")
+    found = tuple(len(r) for r in taken)
+    value = b.real(x)
+    for axis, (indices, n) in enumerate(zip(taken, shape, strict=True)):
+        if indices != range(n):
+            value = b.slice(value, held_axis(axis, len(shape)), indices)
+    kept = tuple(n for axis, n in enumerate(found) if not gone >> axis & 1)
+    b.set(y, b.reshaped(value, found, kept))
+
+
+@operator("SPLIT", note="constant axis")
+def split(b: Builder, op: Operator) -> None:
+    first, x = _inputs(op, 2)
+    shape, (axis, *_) = b.shape(x), b.indices(first)
+    at, value = held_axis(axis, len(shape)), b.real(x)
+    size, left = divmod(shape[axis], len(op.outputs))
+    if left or not size:
+        raise Contradiction(f"{shape[axis]} in {len(op.outputs)} parts")
+    for i, y in enumerate(op.outputs):
+        b.set(y, b.slice(value, at, range(i * size, (i + 1) * size)))
+
+
 @operator("RESHAPE", "SQUEEZE", "EXPAND_DIMS", note="static shapes")
 def reshape(b: Builder, op: Operator) -> None:
     x = _inputs(op, 1, 2)[0]

@@ -25,6 +25,9 @@ KEEPS_SCALE = {
     "EXPAND_DIMS",
     "PAD",
     "TRANSPOSE",
+    "SLICE",
+    "STRIDED_SLICE",
+    "SPLIT",
     "MAXIMUM",
     "MINIMUM",
     "CONCATENATION",
@@ -279,6 +282,35 @@ def _transposed_rows(net: Net) -> int:
     return net.op("TRANSPOSE", [x, net.ints([2, 0, 1])], (3, 2, 5), "TransposeOptions")
 
 
+def _slice(net: Net) -> int:
+    bounds = [net.ints([0, 2, 1, 1]), net.ints([1, 5, -1, 2])]
+    return net.op("SLICE", [_image(net), *bounds], (1, 5, 7, 2), "SliceOptions")
+
+
+def _strided(
+    bounds: Sequence[Sequence[int]], shape: Sequence[int], **masks: int
+) -> Callable[[Net], int]:
+    def build(net: Net) -> int:
+        given = [_image(net), *(net.ints(values) for values in bounds)]
+        return net.op("STRIDED_SLICE", given, shape, "StridedSliceOptions", **masks)
+
+    return build
+
+
+def _split(axis: int, *shape: int) -> Callable[[Net], list[int]]:
+    """Both halves, and their sum."""
+
+    def build(net: Net) -> list[int]:
+        x = _image(net, height=8)
+        given = [net.ints(axis), x]
+        halves = [net.file.tensor(f"half{i}", shape) for i in range(2)]
+        net.file.operator("SPLIT", given, halves, "SplitOptions", NumSplits=2)
+        net.kinds.append("SPLIT")
+        return [net.op("ADD", halves, shape, "AddOptions"), *halves]
+
+    return build
+
+
 def _prelu(*slopes: int) -> Callable[[Net], int]:
     return lambda net: net.op("PRELU", [net.input(1, 9, 8, 4), net.floats(*slopes)], (1, 9, 8, 4))
 
@@ -358,6 +390,18 @@ CASES = [
     Case("square", _unary("SQUARE"), False),
     Case("hard-swish", _unary("HARD_SWISH")),
     Case("leaky-relu", _unary("LEAKY_RELU", options="LeakyReluOptions", Alpha=0.2)),
+    Case("slice", _slice),
+    Case("strided-slice", _strided(([0, 1, 0, 0], [1, 9, -1, 4], [1, 3, 2, 1]), (1, 3, 4, 4))),
+    Case(
+        "strided-slice-masks",
+        _strided(([0, 1, 3, 2], [1, 2, 6, 3], [1, 2, 1, 1]), (1, 4, 8, 2), BeginMask=4, EndMask=14),
+    ),
+    Case(
+        "strided-slice-shrinks",
+        _strided(([0, -2, 0, 1], [1, 0, 8, 9], [1, 1, 1, 1]), (1, 8, 3), ShrinkAxisMask=2),
+    ),
+    Case("split-channels", _split(3, 1, 8, 8, 2)),
+    Case("split-height", _split(-3, 1, 4, 8, 4)),
     Case("prelu", _prelu(1, 1, 4)),
     Case("prelu-positions", _prelu(9, 8, 4)),
     Case("add", _binary("ADD", (4,), (1, 9, 8, 4), (), (1, 1, 8, 1), act=RELU_N1_TO_1), False),
@@ -420,7 +464,7 @@ def quantised(net: Net, ranges: Mapping[str, tuple[float, float]], dtype: str) -
         for kind, op in zip(net.kinds, old.operators, strict=True):
             for i in (*op.inputs, *op.outputs) if kind in KEEPS_SCALE else ():
                 if i in scales:
-                    scales[i] = scales[op.inputs[0]]
+                    scales[i] = scales[op.inputs[kind == "SPLIT"]]
             if kind in FIXED_SCALE:
                 scale, zero = FIXED_SCALE[kind]
                 scales[op.outputs[0]] = Scales([scale], [zero + 128 * (dtype == "uint8")])
