@@ -20,6 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from filigree.converter.errors import BadFile, ToolMissing, UsageError
+from filigree.converter.layout import is_channels_last
 from filigree.converter.lowering.program import F32
 from filigree.converter.passes.graph import constant, dims
 from filigree.converter.sparsity.axes import is_layer
@@ -49,8 +50,9 @@ class Data:
 def load(path: Path, *, shape: tuple[int, ...], most: int | None = None) -> Data:
     """Samples of ``shape`` (the model's input without its batch axis) from an .npz or .npy file.
 
-    An .npz's first array whose rows have ``shape`` (or, for images, NHWC of it) is the data; an
-    integer array of as many rows named y or labels is the labels. ``most``: use the first so many.
+    An .npz's first array whose rows have ``shape`` (or, for images, the other layout's) is the
+    data; an integer array of as many rows named y or labels is the labels. ``most``: use the first
+    so many.
     Raises BadFile for a file of another kind, UsageError for data that does not fit, with every
     problem at once.
     """
@@ -86,11 +88,10 @@ def _samples(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, ...], path: P
     for array in numeric.values():
         if array.shape[1:] == shape:
             return _float32(array)
-    if len(shape) == 3:
-        nhwc = (shape[1], shape[2], shape[0])
+    for turn in ((0, 3, 1, 2), (0, 2, 3, 1)) if len(shape) == 3 else ():
         for array in numeric.values():
-            if array.shape[1:] == nhwc:
-                return _float32(array.transpose(0, 3, 1, 2))
+            if array.ndim == 4 and tuple(array.shape[a] for a in turn[1:]) == shape:
+                return _float32(array.transpose(turn))
     for array in numeric.values():
         if math.prod(array.shape[1:]) == math.prod(shape):
             return _float32(array.reshape(len(array), *shape))
@@ -115,13 +116,15 @@ def _labels(
 
 
 def prepared(data: Data, *, mean: Sequence[float], scale: Sequence[float]) -> Data:
-    """(x - mean) / scale, per channel (axis 1) or one for all.
+    """(x - mean) / scale, per channel (axis 1, or the last of images that have theirs there) or one
+    for all.
 
     Raises UsageError for another number of values than channels, and for a scale of 0.
     """
     if not mean and not scale:
         return data
-    rank, channels = data.x.ndim, data.x.shape[1]
+    axis = 3 if is_channels_last(data.x.shape) else 1
+    rank, channels = data.x.ndim, data.x.shape[axis]
     problems = [
         f"--{name} has {len(values)} values, the data {channels} channels"
         for name, values in (("mean", mean), ("scale", scale))
@@ -134,7 +137,7 @@ def prepared(data: Data, *, mean: Sequence[float], scale: Sequence[float]) -> Da
 
     def per_channel(values: Sequence[float], missing: float) -> F32:
         array = np.array(values or [missing], np.float32)
-        return array.reshape(-1, *[1] * (rank - 2))
+        return array.reshape([-1 if a == axis else 1 for a in range(1, rank)])
 
     return replace(data, x=(data.x - per_channel(mean, 0)) / per_channel(scale, 1))
 

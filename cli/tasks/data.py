@@ -63,7 +63,7 @@ def _folder(path: Path, shape: tuple[int, ...], pixels: Pixels, most: int | None
         files = [p for p in files if p.name in labels]
     if not files:
         raise UsageError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
-    flags = PixelFlags(mean=pixels.mean, scale=pixels.scale, crop=pixels.crop, layout="NCHW")
+    flags = PixelFlags(mean=pixels.mean, scale=pixels.scale, crop=pixels.crop)
     how = preprocess({}, (1, *shape), flags=flags)
     chosen = files[:most]
     x = np.concatenate(_images(chosen, how))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.converter.errors import BadFile, UsageError
+from filigree.converter.layout import is_channels_last
 
 F32 = NDArray[np.float32]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
@@ -104,7 +105,7 @@ def load_image(path: Path, how: Preprocess) -> NDArray[Any]:
 def _layout(shape: tuple[int, ...], stored: str | None) -> str:
     if stored in ("NCHW", "NHWC"):
         return str(stored)
-    return "NHWC" if len(shape) == 4 and shape[3] in (1, 3) and shape[1] > 3 else "NCHW"
+    return "NHWC" if is_channels_last(shape) else "NCHW"
 
 
 def _extent(shape: tuple[int, ...], layout: str) -> tuple[int, int, int]:

@@ -192,6 +192,19 @@ def test_prune(cli: Cli, tflite_file: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_prune_on_a_folder_of_images(cli: Cli, tflite_file: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "one.png")
+    words = ["--calib", folder, "--mean", "1,2,3", "--scale", "127.5", "--json"]
+    done = cli("prune", tflite_file, "-o", tmp_path / "p.onnx", *words)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["before"]["samples"] == 1
+
+
 def test_average(cli: Cli, tflite_file: Path, tmp_path: Path) -> None:
     made = tmp_path / "mean.onnx"
     done = cli("prune", tflite_file, "--average", tflite_file, "-o", made)

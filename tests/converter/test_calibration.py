@@ -231,6 +231,12 @@ def test_layouts(shape: tuple[int, ...], tmp_path: Path) -> None:
     assert found.dtype == np.float32 and np.array_equal(found, want)
 
 
+def test_planes_for_a_model_of_pixels(tmp_path: Path) -> None:
+    array = NUMBERS.integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
+    found = load(saved(tmp_path, x=array), shape=(4, 6, 3)).x
+    assert np.array_equal(found, array.transpose(0, 2, 3, 1))
+
+
 def test_npy_and_the_first_so_many(tmp_path: Path) -> None:
     x = floats(5, 3)
     np.save(tmp_path / "x.npy", x)
@@ -306,6 +312,8 @@ def test_prepared() -> None:
     assert found.x[:, :, 0, 0].tolist() == [[9, 8, 7]] * 2
     assert found.y is data.y
     assert prepared(Data(floats(2, 3)), mean=(1, 2, 3), scale=(4,)).x.shape == (2, 3)
+    last = prepared(Data(np.full((2, 4, 4, 3), 10, np.float32)), mean=(1, 2, 3), scale=(2,))
+    assert last.x[0, 0, 0].tolist() == [4.5, 4, 3.5]
 
 
 def test_normalisation_that_does_not_fit() -> None:
