@@ -104,8 +104,8 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Quantise MODEL (.onnx) and write it as ONNX with QuantizeLinear and DequantizeLinear, ready
-    for filigree convert or any other tool."""
+    """Quantise MODEL (.onnx or .tflite) and write it as ONNX with QuantizeLinear and
+    DequantizeLinear, ready for filigree convert or any other tool."""
     from filigree.cli.failures import check_paths, nothing_written
     from filigree.cli.tasks import quantizing
     from filigree.converter.quantize.job import QuantizeOptions

@@ -55,15 +55,14 @@ def run(
     progress: Progress,
 ) -> Outcome:
     """Raises what ``quantize`` raises."""
-    from filigree.converter import passes
-    from filigree.converter.frontends import onnx as frontend
+    from filigree.converter import frontends, passes
     from filigree.converter.quantize import judge
     from filigree.converter.quantize.job import quantize
 
-    quantized = quantize(lambda: frontend.load(model), options, calib, progress=progress)
+    quantized = quantize(lambda: frontends.load(model), options, calib, progress=progress)
     tested = None
     if test is not None and test.y is not None:
-        exact = passes.run(frontend.load(model), portable=True)
+        exact = passes.run(frontends.load(model), portable=True)
         was, now = judge.accuracy(exact, test), judge.accuracy(quantized.model, test)
         tested = (was, now) if was is not None and now is not None else None
     return Outcome(quantized, len(calib), tested)
