@@ -30,6 +30,9 @@ class ConvertOptions:
     ("arm64-a55") or the path of one.
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
     ``dtype``: float32 or float16, of the stored weights; arithmetic is float32.
+    ``activations``: float32 or float16, which needs weights of float16 and, to run, a processor
+    with armv8.2-a+fp16; ``data``: real inputs (.npz or .npy) that show which values are too large
+    for it (None: noise).
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
     ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;
@@ -47,6 +50,8 @@ class ConvertOptions:
     pattern: str = "auto"
     objective: str = "time"
     dtype: str = "float32"
+    activations: str = "float32"
+    data: Path | None = None
     batch: int = 1
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     input_layout: str | None = None

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from filigree.converter import (
     Converted,
     ConvertOptions,
     Progress,
+    calibration,
     frontends,
     lowering,
     packfile,
@@ -28,12 +30,12 @@ from filigree.converter import (
     reference,
 )
 from filigree.converter.errors import UsageError
-from filigree.converter.lowering import bands
+from filigree.converter.lowering import bands, halves
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import Program
 from filigree.converter.report import LayerReport, MemoryReport, Report
-from filigree.converter.sparsity import Choice, CostTable, pack, rearrange
+from filigree.converter.sparsity import Choice, CostTable, pack, rearrange, rounding
 
 TARGETS = ("host", "x86-64", "arm64", "wasm")
 STAGES = {
@@ -46,6 +48,7 @@ STAGES = {
     "writing": 0.9,
 }
 BLOCK_ROWS = 4  # what rearrangement aims at: pairs nest in it, and it in eights
+SAMPLES = 16  # of real data, to see how large values become
 SAME = 1e-9  # of the output range, in float64: what reordered sums may differ by
 
 
@@ -75,6 +78,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         raise UsageError(f'no target "{options.target}"', [f"targets: {', '.join(TARGETS)}"])
     if options.bands not in bands.CHOICES:
         raise UsageError(f'no bands "{options.bands}"', [f"bands: {', '.join(bands.CHOICES)}"])
+    _check_activations(options)
     stages = _Stages(progress)
     stages.start("reading")
     costs = _costs(options)
@@ -99,12 +103,14 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         objective=options.objective,
         dtype=options.dtype,
     )
+    narrowed = _narrowed(program, options)
+    program = narrowed.program
     check(program, "packed")
     stages.start("planning")
     program = plan(_banded(program, options))
     check(program, "planned")
     stages.start("writing")
-    report = _report(program, choices, options, costs, arranged)
+    report = _report(program, choices, options, costs, arranged, narrowed.kept)
     program = dataclasses.replace(program, meta=_meta(program, source, options, report))
     data = packfile.encode(program)
     packfile.validate(data)
@@ -124,6 +130,40 @@ def _banded(program: Program, options: ConvertOptions) -> Program:
     if options.bands == "off":
         return program
     return bands.band(program, bands.CACHES[_family(options.target)])
+
+
+def _check_activations(options: ConvertOptions) -> None:
+    if options.activations not in rounding.DTYPES:
+        known = f"known: {', '.join(rounding.DTYPES)}"
+        raise UsageError(f'no activations of "{options.activations}"', [known])
+    if options.activations == "float32":
+        return
+    if options.dtype != options.activations:
+        raise UsageError("activations of float16 need weights of float16", hint="--dtype float16")
+    if _family(options.target) != "arm64":
+        line = "they run on processors with armv8.2-a+fp16"
+        raise UsageError("activations of float16 are for arm64", [line], hint="--target arm64")
+
+
+def _narrowed(program: Program, options: ConvertOptions) -> halves.Narrowed:
+    if options.activations == "float32":
+        return halves.Narrowed(program, {})
+    return halves.narrow(program, _samples(program, options))
+
+
+def _samples(program: Program, options: ConvertOptions) -> list[list[NDArray[Any]]]:
+    """Inputs to try the program on."""
+    if options.data is None:
+        return [[*_noise(program)]]
+    shape = program.inputs[0].shape
+    raw = calibration.load(options.data, shape=shape[1:], most=SAMPLES * shape[0])
+    found = calibration.prepared(raw, mean=options.mean, scale=options.scale)
+    return [[x] for x in found.batches(shape[0])]
+
+
+def _noise(program: Program) -> list[NDArray[np.float64]]:
+    draw = np.random.default_rng(0)
+    return [draw.standard_normal(port.shape) for port in program.inputs]
 
 
 def _arena(program: Program) -> int:
@@ -154,8 +194,7 @@ def _rearranged(model: ir.Model, options: ConvertOptions) -> rearrange.Rearrange
 
 def _check_same(before: Program, after: Program) -> None:
     """Both programs compute the same from seeded noise. Raises AssertionError: a bug."""
-    draw = np.random.default_rng(0)
-    inputs = [draw.standard_normal(port.shape) for port in before.inputs]
+    inputs = _noise(before)
     pairs = zip(reference.run(before, *inputs), reference.run(after, *inputs), strict=True)
     for a, b in pairs:
         gap = float(np.abs(a - b).max()) / max(float(np.ptp(a)), float(np.abs(a).max()), 1e-30)
@@ -169,6 +208,7 @@ def _report(
     options: ConvertOptions,
     costs: CostTable,
     arranged: rearrange.Rearranged | None,
+    kept: dict[str, str],
 ) -> Report:
     return Report(
         name=program.name,
@@ -177,6 +217,8 @@ def _report(
         layers=tuple(LayerReport.of(choice) for choice in choices),
         memory=MemoryReport.of(program),
         rearranged=arranged.to_meta() if arranged is not None and arranged.orders else None,
+        activations=options.activations,
+        kept=kept,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class MemoryReport:
 @dataclass(frozen=True)
 class Report:
     """The whole conversion; ``costs`` says which cost table chose, and where it is from;
-    ``rearranged``: what ``sparsity.rearrange`` did, if anything."""
+    ``rearranged``: what ``sparsity.rearrange`` did, if anything; ``activations``: their element
+    type, and ``kept``: of float16, the nodes that compute in float32 and why."""
 
     name: str
     target: str
@@ -105,6 +106,8 @@ class Report:
     layers: tuple[LayerReport, ...]
     memory: MemoryReport
     rearranged: dict[str, Any] | None = None
+    activations: str = "float32"
+    kept: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -90,9 +90,12 @@ class OpTime:
     seconds: float
 
 
-def isas() -> list[str]:
-    """Names of the instruction sets that this CPU and build have, slowest first."""
-    return [_text(lib.fil_isa_name(i)) for i in range(lib.FIL_ISA_COUNT) if lib.fil_isa_present(i)]
+def isas(activations: str = "float32") -> list[str]:
+    """Names of the instruction sets for such activations that this CPU and build have, slowest
+    first."""
+    kind = DTYPES[activations]
+    every = [i for i in range(lib.FIL_ISA_COUNT) if lib.fil_isa_activations(i) == kind]
+    return [_text(lib.fil_isa_name(i)) for i in every if lib.fil_isa_present(i)]
 
 
 def load(path: str | os.PathLike[str], *, isa: str | None = None, threads: int = 1) -> Model:
@@ -156,7 +159,8 @@ class Model:
     @property
     def isa(self) -> str:
         """The instruction set in use."""
-        return _text(lib.fil_isa_name(self._m.isa))
+        halves = self._m.isa_f16 != lib.FIL_ISA_COUNT
+        return _text(lib.fil_isa_name(self._m.isa_f16 if halves else self._m.isa))
 
     @property
     def threads(self) -> int:
@@ -362,9 +366,10 @@ def _open(m: Any, data: NDArray[np.uint8], *, isa: str | None, source: str) -> N
         status = lib.fil_open(m, ffi.from_buffer(data), data.nbytes)
         lib.fil_isa_force(-1)
     if status == lib.FIL_E_UNSUPPORTED and m.bad_item < 0:
-        raise ValueError(
-            f"{source} is packed for {m.lanes} lanes, {isa} needs {lib.fil_isa_lanes(forced)}"
-        )
+        needs = f"needs {lib.fil_isa_lanes(forced)}"
+        if lib.fil_isa_activations(forced) == lib.FIL_F16:
+            needs += " and activations of float16"
+        raise ValueError(f"{source} is packed for {m.lanes} lanes, {isa} {needs}")
     if status != lib.FIL_OK:
         raise BadFile(_text(lib.fil_status_name(status)), _sentence(status), m.bad_item, source)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PATTERNS = ("auto", "dense", "1x1", "2x1", "4x1", "8x1")
 BANDS = ("auto", "small", "off")
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16")  # of weights and of activations
 TARGETS = ("host", "x86-64", "arm64", "wasm")
 
 
@@ -39,6 +39,8 @@ class Flags:
 
     pattern: str
     dtype: str
+    activations: str
+    data: Path | None
     target: str
     cost_table: str | None
     batch: int
@@ -79,6 +81,19 @@ class Flags:
     default="float32",
     show_default=True,
     help="What weights are stored as; arithmetic is float32 either way.",
+)
+@click.option(
+    "--activations",
+    type=click.Choice(DTYPES),
+    default="float32",
+    show_default=True,
+    help="What layers compute in and pass on; float16 needs --dtype float16, --target arm64 and, "
+    "to run, a processor with armv8.2-a+fp16.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Real inputs (.npz), to see which layers' values float16 cannot hold.",
 )
 @click.option(
     "--target",
@@ -155,7 +170,9 @@ def command(
 
     asked = Flags(**flags)
     with nothing_written():
-        check_paths(reads=[model, asked.labels, asked.table], writes=[out, report], force=force)
+        check_paths(
+            reads=[model, asked.labels, asked.table, asked.data], writes=[out, report], force=force
+        )
         from filigree.cli.tasks.conversion import check_budget
         from filigree.converter import packfile
 
@@ -191,6 +208,8 @@ def _options(flags: Flags) -> ConvertOptions:
     return ConvertOptions(
         pattern=flags.pattern,
         dtype=flags.dtype,
+        activations=flags.activations,
+        data=flags.data,
         target=flags.target,
         cost_table=flags.table or flags.cost_table,
         batch=flags.batch,
@@ -238,7 +257,7 @@ def _as_json(model: Path, out: Path, converted: Converted) -> dict[str, Any]:
 
 
 def _show(model: Path, out: Path, converted: Converted) -> None:
-    from filigree.cli.tasks.layers import layers, summary, table
+    from filigree.cli.tasks.layers import halved, layers, summary, table
     from filigree.cli.tasks.memory import peak
 
     before, after = model.stat().st_size, len(converted.data)
@@ -255,6 +274,9 @@ def _show(model: Path, out: Path, converted: Converted) -> None:
             f"{arranged['blocks_before']:,} -> {arranged['blocks_after']:,} stored blocks of "
             f"{arranged['block_rows']}x1"
         )
+    if converted.report.activations != "float32":
+        for line in halved(converted.report):
+            console.line(line)
     if found:
         console.line()
         console.table(*table(found))

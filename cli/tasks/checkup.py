@@ -26,7 +26,12 @@ class Finding:
     install: str = ""
 
 
-CPU_FLAGS = {"neon": "asimd", "avx2": "avx2", "avx512": "avx512f"}  # as /proc/cpuinfo names them
+CPU_FLAGS = {
+    "neon": "asimd",
+    "neon_fp16": "asimdhp",
+    "avx2": "avx2",
+    "avx512": "avx512f",
+}  # as /proc/cpuinfo names them
 
 # (package, what it enables, extra of filigree that brings it)
 PACKAGES = (
@@ -87,7 +92,7 @@ def _isas() -> list[Finding]:
     from filigree.cli.tasks.isas import known_isas
     from filigree.native.model import isas
 
-    present = isas()
+    present = [*isas(), *isas("float16")]
     findings = []
     for isa in known_isas():
         chosen = " (the default)" if isa == present[-1] else ""

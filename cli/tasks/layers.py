@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filigree.cli.console import percent, plural
+
+if TYPE_CHECKING:
+    from filigree.converter.report import Report
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,10 @@ def summary(rows: Iterable[Layer]) -> str:
     patterns = ", ".join(f"{name}: {counts[name]}" for name in sorted(counts))
     sparse = f"{sum(counts.values())} of {plural(len(every), 'layer')} are sparse ({patterns})"
     return sparse + tail
+
+
+def halved(report: Report) -> list[str]:
+    """What float16 activations came to: one line, and one for each layer that keeps float32."""
+    kept = report.kept
+    tail = f", but for {plural(len(kept), 'node')}:" if kept else ""
+    return [f"activations in float16{tail}", *(f"  {node}: {why}" for node, why in kept.items())]

@@ -140,16 +140,15 @@ def _ops(program: Program) -> Iterator[str]:
         if min(op.x_offset, op.y_offset, op.out_offset) < 0:
             yield f"{_op_name(i, op)}: negative offset"
         types = {program.tensors[name].dtype for name in (*op.inputs, op.output)}
-        if len(types) > 1 and not _may_convert(op, types):
+        if len(types) > 1 and not _may_convert(program, op, types):
             yield f"{_op_name(i, op)}: {' and '.join(sorted(types))} at once"
 
 
-def _may_convert(op: Op, types: set[str]) -> bool:
-    """A plain COPY between floats; PIXELS, bytes to float32."""
+def _may_convert(program: Program, op: Op, types: set[str]) -> bool:
+    """A plain COPY between floats; PIXELS, bytes or float32 to floats."""
     if op.kind == c.FIL_OP_PIXELS:
-        return types == {"uint8", "float32"}
-    is_copy = op.kind == c.FIL_OP_MAP and op.fn == c.FIL_MAP_COPY
-    return is_copy and op.act.kind == c.FIL_ACT_NONE and types <= set(FLOATS)
+        return {program.tensors[name].dtype for name in op.inputs} <= {"uint8", "float32"}
+    return op.is_plain_copy and types <= set(FLOATS)
 
 
 def _order(program: Program) -> Iterator[str]:

@@ -262,6 +262,12 @@ class Op:
     y_offset: int = 0
     out_offset: int = 0
 
+    @property
+    def is_plain_copy(self) -> bool:
+        """A MAP that copies and does nothing else: it may convert."""
+        is_copy = self.kind == c.FIL_OP_MAP and self.fn == c.FIL_MAP_COPY
+        return is_copy and self.act.kind == c.FIL_ACT_NONE
+
 
 @dataclass(frozen=True)
 class Port:

@@ -1,7 +1,7 @@
 /* Kernels: one signature each, one table row per ISA. A kernel cannot fail; its op's check has
- * proved every access. All buffers are float32. Lanes run over positions, so a kernel may read and
- * write up to the next multiple of its lanes past the last position of a plane (the plane's own
- * padding), and nothing else.
+ * proved every access. All buffers are of fx, which an ISA of float16 has as halves; its weights
+ * are halves too. Lanes run over positions, so a kernel may read and write up to the next multiple
+ * of its lanes past the last position of a plane (the plane's own padding), and nothing else.
  *
  * A kernel may be called on part of an op: fewer rows, positions, planes. So the order in which an
  * output's sum is taken depends on the weights alone, not on how many others are computed with it:
@@ -13,6 +13,7 @@
 #ifndef FIL_KERNELS_H
 #define FIL_KERNELS_H
 #include "filigree/filigree.h"
+#include "kernels/element.h"
 
 /* A weight matrix, resolved to pointers. index is u8 steps (D8) or u16 absolute (U16). Weights are
  * values, or, if that is not NULL, halves; spmm, conv and dwconv then widen a part of them at a
@@ -30,7 +31,7 @@ typedef struct fil_matrix {
 
 /* out = act(residual + bias + W x). lo/hi as in fil_op. residual may be NULL. */
 typedef struct fil_epilogue {
-  const float *residual;
+  const fx *residual;
   uint32_t residual_pitch;
   uint8_t act;
   float lo, hi;
@@ -39,8 +40,8 @@ typedef struct fil_epilogue {
 /* spmm: out[r][p] for r < rows, p < positions. x[k][p], x_pitch apart. */
 typedef struct fil_spmm_args {
   fil_matrix w;
-  const float *x;
-  float *out;
+  const fx *x;
+  fx *out;
   uint32_t x_pitch, out_pitch;
   uint32_t positions;
   fil_epilogue e;
@@ -50,9 +51,9 @@ typedef struct fil_spmm_args {
  * [first, first + positions), the first of them at out; input row y lies at y % ring. */
 typedef struct fil_conv_args {
   fil_matrix w;
-  const float *x;
-  float *out;
-  float *panel;
+  const fx *x;
+  fx *out;
+  fx *panel;
   const fil_conv *g;
   uint32_t out_pitch;
   uint32_t first, positions, ring;
@@ -64,9 +65,9 @@ typedef struct fil_conv_args {
  * row y lies at y % ring. */
 typedef struct fil_dwconv_args {
   fil_matrix w;
-  const float *x;
-  float *out;
-  float *scratch;
+  const fx *x;
+  fx *out;
+  fx *scratch;
   const fil_conv *g;
   uint32_t x_pitch, out_pitch;
   uint32_t first, rows, ring;
@@ -76,43 +77,45 @@ typedef struct fil_dwconv_args {
 /* spmv: out[r] = act(residual[r] + bias[r] + sum_k W[r][k] x[k]); exact extents on x and out. */
 typedef struct fil_spmv_args {
   fil_matrix w;
-  const float *x;
-  float *out;
+  const fx *x;
+  fx *out;
   fil_epilogue e;
 } fil_spmv_args;
 
 typedef struct fil_pool_args {
-  const float *x;
-  float *out;
+  const fx *x;
+  fx *out;
   const fil_pool *g;
   uint32_t x_pitch, out_pitch;
   fil_epilogue e; /* activation only */
 } fil_pool_args;
 
+/* from, to: the elements of a and out (fil_dtype). They are fx, and b's too, but for a COPY, which
+ * converts. */
 typedef struct fil_map_args {
-  const float *a, *b;
-  float *out;
+  const fx *a, *b;
+  fx *out;
   const fil_map *g;
-  uint8_t fn;
+  uint8_t fn, from, to;
   fil_epilogue e; /* activation only */
 } fil_map_args;
 
 typedef struct fil_reduce_args {
-  const float *x;
-  float *out;
+  const fx *x;
+  fx *out;
   const fil_reduce *g;
   fil_epilogue e; /* activation only */
 } fil_reduce_args;
 
 typedef struct fil_softmax_args {
-  const float *x;
-  float *out;
+  const fx *x;
+  fx *out;
   const fil_softmax *g;
 } fil_softmax_args;
 
 typedef struct fil_matmul_args {
-  const float *a, *b;
-  float *out;
+  const fx *a, *b;
+  fx *out;
   const fil_matmul *g;
   fil_epilogue e; /* activation only */
 } fil_matmul_args;

@@ -1,11 +1,13 @@
 /* A few hundred microseconds that show whether an ISA's kernels, as compiled and on this processor,
- * do what the scalar ones do. All memory is on the stack (68 KiB): threads may test at once. */
+ * do what the scalar ones do. All memory is on the stack (80 KiB): threads may test at once. */
 #include "kernels/kernels.h"
 #include "simd/scalar_math.h"
 
 enum { ROWS = 19, COLS = 23, MOST = 2048 };
 
+/* x16, y16, got16: x, y and got for an ISA of float16. */
 typedef struct room {
+  uint16_t x16[MOST], y16[MOST], got16[MOST];
   float x[MOST], y[MOST], weights[MOST], bias[64], scratch[2 * MOST], got[MOST], want[MOST];
   float wide[ROWS * COLS * 2];
   uint16_t halves[MOST];
@@ -21,35 +23,76 @@ static void paint(float *x, uint32_t n, uint32_t period) {
   for (uint32_t i = 0; i < n; i++) x[i] = (float)(i % period) / (float)period - 0.4f;
 }
 
-/* Of every exponent under 16, denormals included, and both signs. */
-static void paint_halves(uint16_t *x, uint32_t n, uint32_t period) {
-  for (uint32_t i = 0; i < n; i++) x[i] = (uint16_t)((i & 1) << 15 | i % period * 79);
+/* Of every exponent under 16, or under 1, denormals included, and both signs. */
+static void paint_halves(uint16_t *x, uint32_t n, uint32_t period, int small) {
+  for (uint32_t i = 0; i < n; i++)
+    x[i] = (uint16_t)((i & 1) << 15 | i % period * (small ? 63 : 79));
 }
 
-static int differ(const room *m) {
+static int is_f16(fil_isa isa) { return fil_isa_activations(isa) == FIL_F16; }
+
+/* What x, painted, is close to as halves; and then x itself. */
+static void round_to(uint16_t *half, float *x, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    union {
+      float value;
+      uint32_t bits;
+    } u = {x[i]};
+    uint32_t sign = u.bits >> 16 & 0x8000, magnitude = u.bits & 0x7fffffff;
+    half[i] = magnitude >> 23 < 113 ? 0 : (uint16_t)(sign | ((magnitude - (112u << 23)) >> 13));
+    x[i] = fil_f16(half[i]);
+  }
+}
+
+/* Part of x or y, as the ISA has it. */
+static const fx *given(fil_isa isa, const room *m, const fx *p) {
+  if (!is_f16(isa) || !p) return p;
+  if (p >= m->y && p < m->y + MOST) return (const fx *)(const void *)(m->y16 + (p - m->y));
+  return (const fx *)(const void *)(m->x16 + (p - m->x));
+}
+
+static fx *made(fil_isa isa, room *m) { return is_f16(isa) ? (fx *)(void *)m->got16 : m->got; }
+
+static int differ(fil_isa isa, const room *m) {
+  float share = is_f16(isa) ? 0x1p-5f : 1e-4f;
   for (uint32_t i = 0; i < MOST; i++) {
     float a = m->got[i], b = m->want[i];
     if (a != a && b != b) continue;
-    if (!(fil_absf(a - b) <= 1e-4f * (1 + fil_absf(b)))) return 1;
+    if (!(fil_absf(a - b) <= share * (1 + fil_absf(b)))) return 1;
   }
   return 0;
 }
 
 static void clear(room *m) {
-  for (uint32_t i = 0; i < MOST; i++) m->got[i] = m->want[i] = 0;
+  for (uint32_t i = 0; i < MOST; i++) m->got[i] = m->want[i] = 0, m->got16[i] = 0;
 }
 
-/* Kernels may leave anything in the padding of a plane. */
-static void clear_padding(room *m, uint32_t rows, uint32_t n, uint32_t pitch) {
+/* got, whatever the ISA made; kernels may leave anything in the padding of a plane. */
+static void clear_padding(fil_isa isa, room *m, uint32_t rows, uint32_t n, uint32_t pitch) {
+  if (is_f16(isa))
+    for (uint32_t i = 0; i < MOST; i++) m->got[i] = fil_f16(m->got16[i]);
   for (uint32_t r = 0; r < rows; r++)
     for (uint32_t i = n; i < pitch; i++) m->got[r * pitch + i] = m->want[r * pitch + i] = 0;
 }
 
-/* Run a kernel both ways: 1 if they differ. Planes: rows x n, pitch apart. */
-#define DIFFER(kernel, args, rows, n, pitch)                                                       \
-  (clear(m), (args).out = m->want, fil_##kernel##_by_isa[FIL_ISA_SCALAR](&(args)),                 \
-   (args).out = m->got, fil_##kernel##_by_isa[isa](&(args)), clear_padding(m, rows, n, pitch),     \
-   differ(m))
+/* What a kernel reads, as the ISA has it. */
+#define READS_X(k)              ((k).x = given(isa, m, (k).x))
+#define READS_X_AND_RESIDUAL(k) (READS_X(k), (k).e.residual = given(isa, m, (k).e.residual))
+#define READS_A_AND_B(k)        ((k).a = given(isa, m, (k).a), (k).b = given(isa, m, (k).b))
+
+/* Run a kernel both ways: bad if they differ. Planes: rows x n, pitch apart. */
+#define COMPARE(kernel, args, READS, rows, n, pitch)                                               \
+  do {                                                                                             \
+    fil_##kernel##_args one = (args);                                                              \
+    clear(m);                                                                                      \
+    one.out = m->want;                                                                             \
+    fil_##kernel##_by_isa[FIL_ISA_SCALAR](&one);                                                   \
+    one.out = made(isa, m);                                                                        \
+    READS(one);                                                                                    \
+    fil_##kernel##_by_isa[isa](&one);                                                              \
+    clear_padding(isa, m, rows, n, pitch);                                                         \
+    bad |= differ(isa, m);                                                                         \
+  } while (0)
 
 /* The same matrix with weights of two bytes. */
 static fil_matrix halved(room *m, fil_matrix w) {
@@ -84,12 +127,13 @@ static int spmm(fil_isa isa, room *m) {
   int bad = 0;
   for (uint32_t O = 1; O <= 16; O *= 2)
     for (uint8_t act = 0; act < FIL_ACT_COUNT; act++) {
+      if (is_f16(isa) && act == FIL_ACT_SQRT) continue; /* of 0, but for rounding, to either side */
       fil_spmm_args a = {.w = matrix(m, O, act % 3), .x = m->x, .x_pitch = 80, .out_pitch = 80};
       a.positions = act % 4 * 16 + 5;
       a.e = (fil_epilogue){act & 4 ? m->y : 0, 80, act, 0.2f, 0.5f};
-      bad |= DIFFER(spmm, a, ROWS, a.positions, 80);
+      if (!is_f16(isa)) COMPARE(spmm, a, READS_X_AND_RESIDUAL, ROWS, a.positions, 80);
       a.w = halved(m, a.w);
-      bad |= DIFFER(spmm, a, ROWS, a.positions, 80);
+      COMPARE(spmm, a, READS_X_AND_RESIDUAL, ROWS, a.positions, 80);
     }
   return bad;
 }
@@ -100,9 +144,9 @@ static int spmv(fil_isa isa, room *m) {
     for (int coding = 0; coding <= FIL_CODING_U16; coding++) {
       fil_spmv_args a = {.w = matrix(m, O, (fil_coding)coding), .x = m->x};
       a.e = (fil_epilogue){m->y, 0, FIL_ACT_CLAMP, -0.5f, 6.0f};
-      bad |= DIFFER(spmv, a, 1, ROWS, ROWS);
+      COMPARE(spmv, a, READS_X_AND_RESIDUAL, 1, ROWS, ROWS);
       a.w = halved(m, a.w);
-      bad |= DIFFER(spmv, a, 1, ROWS, ROWS);
+      COMPARE(spmv, a, READS_X_AND_RESIDUAL, 1, ROWS, ROWS);
     }
   return bad;
 }
@@ -123,9 +167,9 @@ static int conv(fil_isa isa, room *m) {
     fil_conv_args a = {.w = matrix(m, 4, FIL_CODING_NONE), .x = m->x, .panel = m->scratch, .g = &g};
     a.w.cols = 18, a.e = clamp(), a.out_pitch = 96;
     a.positions = g.out_h * g.out_w, a.ring = g.in_h;
-    bad |= DIFFER(conv, a, ROWS, g.out_h * g.out_w, 96);
+    if (!is_f16(isa)) COMPARE(conv, a, READS_X, ROWS, g.out_h * g.out_w, 96);
     a.w = halved(m, a.w);
-    bad |= DIFFER(conv, a, ROWS, g.out_h * g.out_w, 96);
+    COMPARE(conv, a, READS_X, ROWS, g.out_h * g.out_w, 96);
   }
   return bad;
 }
@@ -139,9 +183,9 @@ static int dwconv(fil_isa isa, room *m) {
       a.w = (fil_matrix){.values = m->weights, .bias = m->bias, .rows = 2, .block_rows = 1};
       a.w.cols = (uint32_t)k * k, a.rows = g.out_h, a.ring = g.in_h;
       a.out_pitch = 256, a.e = clamp();
-      bad |= DIFFER(dwconv, a, 2, g.out_h * g.out_w, 256);
+      if (!is_f16(isa)) COMPARE(dwconv, a, READS_X, 2, g.out_h * g.out_w, 256);
       a.w = halved(m, a.w);
-      bad |= DIFFER(dwconv, a, 2, g.out_h * g.out_w, 256);
+      COMPARE(dwconv, a, READS_X, 2, g.out_h * g.out_w, 256);
     }
   return bad;
 }
@@ -169,7 +213,7 @@ static int pool(fil_isa isa, room *m) {
       g.sh = g.sw = stride, g.dh = g.dw = 1;
       g.pad_top = g.pad_left = g.pad_bottom = g.pad_right = 1;
       fil_pool_args a = {.x = m->x, .g = &g, .x_pitch = 256, .out_pitch = 256, .e = clamp()};
-      bad |= DIFFER(pool, a, 2, g.out_h * g.out_w, 256);
+      COMPARE(pool, a, READS_X, 2, g.out_h * g.out_w, 256);
     }
   return bad;
 }
@@ -180,13 +224,14 @@ static int map(fil_isa isa, room *m) {
     fil_map along = {{1, 5, 7, 37}, {0, 259, 37, 1}, {0, 0, 1, 0}, {0, 259, 37, 1}};
     fil_map across = {{1, 1, 5, 37}, {0, 0, 37, 1}, {0, 0, 37, 1}, {0, 0, 1, 5}};
     fil_map_args a = {.a = m->x, .b = m->y, .g = &along, .fn = fn, .e = clamp()};
-    bad |= DIFFER(map, a, 1, MOST, MOST);
+    COMPARE(map, a, READS_A_AND_B, 1, MOST, MOST);
     a.g = &across;
-    bad |= DIFFER(map, a, 1, MOST, MOST);
+    COMPARE(map, a, READS_A_AND_B, 1, MOST, MOST);
   }
   fil_map all = {{1, 1, 1, 37}, {0}, {0}, {0, 0, 0, 1}};
   fil_map_args a = {.g = &all, .fn = FIL_MAP_FILL, .e = {.lo = 3}};
-  return bad | DIFFER(map, a, 1, MOST, MOST);
+  COMPARE(map, a, READS_A_AND_B, 1, MOST, MOST);
+  return bad;
 }
 
 static int reduce(fil_isa isa, room *m) {
@@ -195,9 +240,9 @@ static int reduce(fil_isa isa, room *m) {
     fil_reduce rows = {5, 133, 1, 133, 1, 1, 1, 1, fn, {0}};
     fil_reduce columns = {3, 5, 21, 105, 21, 1, 21, 1, fn, {0}};
     fil_reduce_args a = {.x = m->x, .g = &rows, .e = clamp()};
-    bad |= DIFFER(reduce, a, 1, MOST, MOST);
+    COMPARE(reduce, a, READS_X, 1, MOST, MOST);
     a.g = &columns;
-    bad |= DIFFER(reduce, a, 1, MOST, MOST);
+    COMPARE(reduce, a, READS_X, 1, MOST, MOST);
   }
   return bad;
 }
@@ -205,9 +250,11 @@ static int reduce(fil_isa isa, room *m) {
 static int softmax(fil_isa isa, room *m) {
   fil_softmax rows = {5, 37, 1, 37, 1, 1}, columns = {3, 5, 21, 105, 21, 1};
   fil_softmax_args a = {.x = m->x, .g = &rows};
-  int bad = DIFFER(softmax, a, 1, MOST, MOST);
+  int bad = 0;
+  COMPARE(softmax, a, READS_X, 1, MOST, MOST);
   a.g = &columns;
-  return bad | DIFFER(softmax, a, 1, MOST, MOST);
+  COMPARE(softmax, a, READS_X, 1, MOST, MOST);
+  return bad;
 }
 
 static int matmul(fil_isa isa, room *m) {
@@ -215,7 +262,7 @@ static int matmul(fil_isa isa, room *m) {
   for (uint32_t n = 3; n < 150; n += 47) {
     fil_matmul g = {2, 5, n, 7, 35, 7, 1, 7 * n, n, 5 * n, n};
     fil_matmul_args a = {.a = m->x, .b = m->y, .g = &g, .e = clamp()};
-    bad |= DIFFER(matmul, a, 1, MOST, MOST);
+    COMPARE(matmul, a, READS_A_AND_B, 1, MOST, MOST);
   }
   return bad;
 }
@@ -226,7 +273,8 @@ int fil_isa_selftest(fil_isa isa) {
   paint(m.y, MOST, 241);
   paint(m.weights, MOST, 239);
   paint(m.bias, 64, 61);
-  paint_halves(m.halves, MOST, 239);
+  paint_halves(m.halves, MOST, 239, is_f16(isa));
+  if (is_f16(isa)) round_to(m.x16, m.x, MOST), round_to(m.y16, m.y, MOST);
   int bad = 0;
 #define X(name) bad |= !fil_##name##_by_isa[isa] || name(isa, &m);
 #include "kernels/kernel.def"

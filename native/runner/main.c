@@ -116,7 +116,8 @@ static fil_parallel threads_start(const fil_model *m, const char *count) {
 }
 
 static void describe(const fil_model *m) {
-  printf("{\"isa\": \"%s\", \"outputs\": [", fil_isa_name(m->isa));
+  printf("{\"isa\": \"%s\", \"outputs\": [",
+         fil_isa_name(m->isa_f16 < FIL_ISA_COUNT ? m->isa_f16 : m->isa));
   for (uint32_t i = 0; i < m->output_count; i++) {
     const fil_io *port = &m->io[m->input_count + i];
     fputs(i ? ", [" : "[", stdout);

@@ -13,6 +13,9 @@
 #ifndef FIL_HAVE_NEON
 #define FIL_HAVE_NEON 0
 #endif
+#ifndef FIL_HAVE_NEON_FP16
+#define FIL_HAVE_NEON_FP16 0
+#endif
 #ifndef FIL_HAVE_WASM
 #define FIL_HAVE_WASM 0
 #endif

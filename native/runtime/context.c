@@ -24,6 +24,14 @@ uint32_t fil_item(const fil_model *m, uint16_t tensor) {
   return fil_dtype_bytes(m->tensors[tensor].dtype);
 }
 
+static int is_f16(const fil_model *m, uint16_t tensor) {
+  return tensor != FIL_NONE && m->tensors[tensor].dtype == FIL_F16;
+}
+
+fil_isa fil_isa_of(const fil_model *m, const fil_op *op) {
+  return is_f16(m, op->out) || is_f16(m, op->in[0]) ? m->isa_f16 : m->isa;
+}
+
 int fil_inside(const fil_model *m, uint16_t tensor, uint32_t last) {
   return last < (uint32_t)m->tensors[tensor].bytes / fil_item(m, tensor);
 }
@@ -43,11 +51,16 @@ int fil_axis_ok(uint32_t in, uint32_t out, uint32_t k, uint32_t stride, uint32_t
   return fil_reach(fil_reach(0, out, stride), k, dilation) <= 1u << 30;
 }
 
+/* Kernels on float16 take no weights of float32, but for SPMV. */
+static int weights_fit(const fil_model *m, const fil_op *op) {
+  return !is_f16(m, op->out) || op->kind == FIL_OP_SPMV || m->weights[op->weights].dtype == FIL_F16;
+}
+
 int fil_conv_ok(const fil_model *m, const fil_op *op, uint32_t cols) {
   const fil_conv *g = &op->p.conv;
   return fil_op_takes(op, FIL_TAKES_X | FIL_TAKES_Y | FIL_TAKES_W | FIL_TAKES_ACT) &&
-         m->weights[op->weights].cols == cols && g->channels - 1 < FIL_MAX_COLS &&
-         fil_axis_ok(g->in_h, g->out_h, g->kh, g->sh, g->dh) &&
+         weights_fit(m, op) && m->weights[op->weights].cols == cols &&
+         g->channels - 1 < FIL_MAX_COLS && fil_axis_ok(g->in_h, g->out_h, g->kh, g->sh, g->dh) &&
          fil_axis_ok(g->in_w, g->out_w, g->kw, g->sw, g->dw);
 }
 

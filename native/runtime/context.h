@@ -17,8 +17,13 @@ typedef struct fil_run_state {
   uint32_t band;
 } fil_run_state;
 
-/* The ISA for a model of `lanes` lanes; FIL_ISA_COUNT if the forced one does not fit. */
-fil_isa fil_isa_for_lanes(uint32_t lanes);
+/* The ISA for a model's operations on this element type, with `lanes` lanes; FIL_ISA_COUNT if there
+ * is none, or the forced one is of this type and does not fit. The forced one, or FIL_ISA_COUNT. */
+fil_isa fil_isa_for(uint8_t activations, uint32_t lanes);
+fil_isa fil_isa_forced(void);
+
+/* The ISA whose kernels run an op. */
+fil_isa fil_isa_of(const fil_model *m, const fil_op *op);
 
 /* What an op may name: all of the flags, no others, decide which of in[0], in[1] and weights are
  * present. FIL_TAKES_Y may be absent (a residual). Offsets of absent tensors must be zero. */

@@ -55,7 +55,24 @@ static int x86_has(uint32_t leaf7_ebx, uint32_t xcr0) {
 }
 #endif
 
+/* A processor with arithmetic on float16: known when this was compiled, or from Linux, if a C
+ * library is there to be asked. */
+#if FIL_HAVE_NEON_FP16
+#if !defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC) && defined(__linux__)
+enum { HWCAP = 16, HWCAP_ASIMDHP = 1 << 10 };
+extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+static int arm_has_fp16(void) { return getauxval && getauxval(HWCAP) & HWCAP_ASIMDHP; }
+#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+static int arm_has_fp16(void) { return 1; }
+#else
+static int arm_has_fp16(void) { return 0; }
+#endif
+#endif
+
 static int cpu_has(fil_isa isa) {
+#if FIL_HAVE_NEON_FP16
+  if (isa == FIL_ISA_NEON_FP16) return arm_has_fp16();
+#endif
 #if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
   if (isa == FIL_ISA_AVX2) return x86_has(bit_AVX2, 0x06);
   if (isa == FIL_ISA_AVX512)
@@ -80,17 +97,25 @@ int fil_isa_present(fil_isa isa) {
   return cpu_has(isa) && isa_passes(isa);
 }
 
-fil_isa fil_isa_for_lanes(uint32_t lanes) {
+uint8_t fil_isa_activations(fil_isa isa) { return isa == FIL_ISA_NEON_FP16 ? FIL_F16 : FIL_F32; }
+
+fil_isa fil_isa_for(uint8_t activations, uint32_t lanes) {
   int force = forced;
-  if (force >= 0) return lanes % isa_lanes[force] ? FIL_ISA_COUNT : (fil_isa)force;
-  for (int isa = FIL_ISA_COUNT - 1; isa > 0; isa--)
-    if (lanes % isa_lanes[isa] == 0 && fil_isa_present((fil_isa)isa)) return (fil_isa)isa;
-  return FIL_ISA_SCALAR;
+  if (force >= 0 && fil_isa_activations((fil_isa)force) == activations)
+    return lanes % isa_lanes[force] ? FIL_ISA_COUNT : (fil_isa)force;
+  for (int isa = FIL_ISA_COUNT - 1; isa >= 0; isa--)
+    if (fil_isa_activations((fil_isa)isa) == activations && lanes % isa_lanes[isa] == 0 &&
+        fil_isa_present((fil_isa)isa))
+      return (fil_isa)isa;
+  return FIL_ISA_COUNT;
 }
+
+fil_isa fil_isa_forced(void) { return forced < 0 ? FIL_ISA_COUNT : (fil_isa)forced; }
 
 fil_isa fil_isa_best(void) {
   for (int isa = FIL_ISA_COUNT - 1; isa > 0; isa--)
-    if (fil_isa_present((fil_isa)isa)) return (fil_isa)isa;
+    if (fil_isa_activations((fil_isa)isa) == FIL_F32 && fil_isa_present((fil_isa)isa))
+      return (fil_isa)isa;
   return FIL_ISA_SCALAR;
 }
 

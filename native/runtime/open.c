@@ -430,6 +430,17 @@ static fil_status check_each(fil_model *m, uint32_t count,
   return FIL_OK;
 }
 
+static fil_status choose_isas(fil_model *m) {
+  fil_isa forced = fil_isa_forced();
+  int halves = m->required & FIL_NEEDS_F16;
+  m->isa = fil_isa_for(FIL_F32, m->lanes);
+  m->isa_f16 = halves ? fil_isa_for(FIL_F16, m->lanes) : FIL_ISA_COUNT;
+  if (m->isa == FIL_ISA_COUNT) return FIL_E_UNSUPPORTED;
+  if (!halves) return fil_isa_activations(forced) == FIL_F16 ? FIL_E_UNSUPPORTED : FIL_OK;
+  if (m->isa_f16 != FIL_ISA_COUNT) return FIL_OK;
+  return fil_isa_activations(forced) == FIL_F16 ? FIL_E_UNSUPPORTED : FIL_E_ISA;
+}
+
 fil_status fil_open(fil_model *m, const void *file, size_t bytes) {
   *m = (fil_model){.file = file, .bad_item = -1};
   if ((uintptr_t)file % FIL_ALIGN) return FIL_E_ALIGN;
@@ -444,7 +455,5 @@ fil_status fil_open(fil_model *m, const void *file, size_t bytes) {
   TRY(check_each(m, m->op_count, check_op));
   TRY(check_each(m, m->tensor_count, check_use));
   m->bad_item = -1;
-  if (m->required) return FIL_E_ISA;
-  m->isa = fil_isa_for_lanes(m->lanes);
-  return m->isa == FIL_ISA_COUNT ? FIL_E_UNSUPPORTED : FIL_OK;
+  return choose_isas(m);
 }

@@ -37,7 +37,7 @@ static void traced(const shared *r, uint32_t op) {
 static uint32_t steps_of(const fil_model *m, const fil_op *op) {
   uint64_t work = 0;
   fil_registry[op->kind].check(m, op, &work);
-  for (uint32_t lanes = fil_isa_lanes(m->isa); lanes > 1; lanes /= 2) work /= 2;
+  for (uint32_t lanes = fil_isa_lanes(fil_isa_of(m, op)); lanes > 1; lanes /= 2) work /= 2;
   return fil_narrow(work);
 }
 

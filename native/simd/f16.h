@@ -13,7 +13,7 @@ FIL_INLINE vf v_load_f16_n(const uint16_t *p, uint32_t n) {
 /* n halves to floats; touches nothing else. */
 FIL_INLINE void widen(float *to, const uint16_t *from, uint32_t n) {
   uint32_t i = 0;
-  for (; i + VL <= n; i += VL) v_store(to + i, v_load_f16(from + i));
-  if (i < n) v_store_n(to + i, v_load_f16_n(from + i, n - i), n - i);
+  for (; i + VL <= n; i += VL) v_store_f32(to + i, v_load_f16(from + i));
+  if (i < n) v_store_f32_n(to + i, v_load_f16_n(from + i, n - i), n - i);
 }
 #endif

@@ -11,8 +11,8 @@
 
 /* n elements of each of `rows` rows, pitches apart; residual may be NULL. */
 typedef struct fil_piece {
-  float *y;
-  const float *residual;
+  fx *y;
+  const fx *residual;
   uint32_t rows, n;
   size_t pitch, residual_pitch;
 } fil_piece;

@@ -15,6 +15,12 @@ from filigree.packaging.targets import Target
 
 F32 = NDArray[np.float32]
 AUTO = "auto"
+REQUIRED_AT, NEEDS_F16 = 8, 1  # native/include/filigree/format.h: fil_header, fil_feature
+
+
+def needs_f16(fil: bytes) -> bool:
+    """The packed model has activations of float16."""
+    return bool(int.from_bytes(fil[REQUIRED_AT : REQUIRED_AT + 4], "little") & NEEDS_F16)
 
 
 def elements(inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import shutil
 
-from filigree.packaging.engines import Job, Result, files
+from filigree.packaging.engines import AUTO, Job, Result, files, needs_f16
 from filigree.packaging.errors import ToolMissing
 
+F16_ISA = "neon_fp16"
 PROGRAMS = ("qemu-aarch64", "qemu-aarch64-static")
 
 
@@ -29,7 +30,8 @@ def command(job: Job, *, options: tuple[str, ...] = ()) -> list[str]:
     program = _program()
     if program is None:
         raise ToolMissing("qemu-aarch64 is not installed", hint="apt-get install qemu-user")
-    return [program, "-cpu", job.target.cpu, *options]
+    isa = F16_ISA if job.isa == AUTO and needs_f16(job.fil) else job.isa
+    return [program, "-cpu", job.target.cpu_for(isa), *options]
 
 
 def _program() -> str | None:

@@ -14,7 +14,7 @@ class Target:
     """One build of the runner. ``triple`` is clang's name of the machine; ``isas`` are linked in
     beside scalar, slowest first; ``runner`` are files of native/runner; ``flags`` go to every file,
     ``link`` to wasm-ld; ``cpu`` is what QEMU pretends to be: the oldest that the build promises to
-    run on."""
+    run on, and ``cpus`` the oldest with an instruction set that this one lacks."""
 
     name: str
     family: str
@@ -24,6 +24,11 @@ class Target:
     flags: tuple[str, ...] = ()
     cpu: str = ""
     link: tuple[str, ...] = ()
+    cpus: tuple[tuple[str, str], ...] = ()
+
+    def cpu_for(self, isa: str) -> str:
+        """What QEMU pretends to be for an instruction set."""
+        return dict(self.cpus).get(isa, self.cpu)
 
     @property
     def is_wasm(self) -> bool:
@@ -51,7 +56,11 @@ WASM_FLAGS = ("-msimd128", "-mbulk-memory")
 WASM_THREADS = ("--import-memory", "--shared-memory", "--max-memory=2147483648")
 
 TARGETS = (
-    Target("arm64", "arm64", "aarch64-linux-gnu", ("neon",), ("main.c",), cpu="cortex-a53"),
+    Target(
+        *("arm64", "arm64", "aarch64-linux-gnu", ("neon", "neon_fp16"), ("main.c",)),
+        cpu="cortex-a53",
+        cpus=(("neon_fp16", "cortex-a76"),),
+    ),
     Target("wasm", "wasm", "wasm32", ("wasm",), ("wasm.c",), WASM_FLAGS),
     Target("wasm-relaxed", "wasm", "wasm32", ("wasm", "wasm_relaxed"), ("wasm.c",), WASM_FLAGS),
     Target(

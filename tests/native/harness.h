@@ -139,7 +139,8 @@ static void run_guarded(fil_model *m) {
   }
   memset(g.arena, 0xff, (size_t)m->arena_bytes); /* NaN: reading what nobody wrote shows */
   for (int isa = 0; isa < FIL_ISA_COUNT; isa++) {
-    if (!fil_isa_present((fil_isa)isa) || m->lanes % fil_isa_lanes((fil_isa)isa)) continue;
+    if (fil_isa_activations((fil_isa)isa) != FIL_F32 || !fil_isa_present((fil_isa)isa)) continue;
+    if (m->lanes % fil_isa_lanes((fil_isa)isa)) continue;
     m->isa = (fil_isa)isa;
     for (int parts = 1; parts <= 3; parts += 2) {
       fence(&g, 0);

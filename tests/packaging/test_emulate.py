@@ -12,6 +12,7 @@ import pytest
 from filigree.native import enums as c
 from filigree.native.model import Model
 from filigree.packaging import build, emulate, targets
+from filigree.packaging.engines import qemu
 from filigree.packaging.errors import BadFile, ToolMissing
 from tests.native import tiny
 from tests.packaging.conftest import ENGINES, F32, need_engine
@@ -20,6 +21,7 @@ CASES = [
     (name, isa)
     for name in ENGINES
     for isa in (None, targets.SCALAR, *targets.engine(name).target.isas)
+    if isa != qemu.F16_ISA  # it runs other files
 ]
 
 
@@ -46,6 +48,21 @@ def test_agrees_with_the_host(name: str, isa: str | None, sample: bytes, image: 
         (got,) = emulate.run(name, fil, [image], isa=isa)
         assert got.shape == want.shape
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_float16_where_the_processor_has_it() -> None:
+    need_engine("arm64")
+    fil, x = tiny.converted().encode(), tiny.prime_paint(1, 2, 16)
+    want = x + tiny.prime_paint(2, 16)
+    for isa in (None, "neon_fp16"):
+        (got,) = emulate.run("arm64", fil, [x], isa=isa)
+        np.testing.assert_array_equal(got, want)  # small enough to be exact
+    with pytest.raises(BadFile) as refused:
+        emulate.run("arm64", fil, [x], isa="neon")  # on a processor of before
+    assert refused.value.lines[0].startswith("E_ISA")
+    with pytest.raises(BadFile) as refused:
+        emulate.run("arm64", tiny.one_op().encode(), [x.reshape(-1)[:16]], isa="neon_fp16")
+    assert refused.value.lines[0].startswith("E_UNSUPPORTED")
 
 
 def every_half() -> tuple[bytes, F32]:

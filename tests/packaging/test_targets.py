@@ -38,7 +38,7 @@ def test_an_isa_picks_the_build_that_has_it() -> None:
 def test_unknown_isa_and_target() -> None:
     with pytest.raises(targets.UnknownTarget) as isa:
         targets.with_isa(targets.target("arm64"), "avx2")
-    assert str(isa.value) == "arm64 has no instruction set avx2\n  it has scalar, neon"
+    assert str(isa.value) == "arm64 has no instruction set avx2\n  it has scalar, neon, neon_fp16"
     with pytest.raises(targets.UnknownTarget) as target:
         targets.engine("pdp11")
     assert str(target.value).startswith('"pdp11" is not a target\n  targets: wasm, arm64, ')

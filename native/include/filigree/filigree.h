@@ -48,6 +48,7 @@ typedef struct fil_model {
   uint32_t lanes;
   uint32_t required; /* fil_feature bits */
   fil_isa isa;       /* chosen by fil_open: the fastest that this CPU and this file allow */
+  fil_isa isa_f16;   /* the same for operations on float16; FIL_ISA_COUNT: there are none */
   int32_t bad_item;  /* after a failed open: the index of the section (E_CRC, E_SECTIONS), tensor
                       * (E_TENSOR, E_LIFETIME), port (E_IO), weights or op at fault, else -1 */
 } fil_model;
@@ -96,14 +97,17 @@ const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tens
  * in; of its weights (NULL if it has none) dtype, block_rows, cols and blocks are read. */
 uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights);
 
-/* The best ISA this CPU and build have; whether one is present; its name; by name (-1: unknown). */
+/* The best ISA of float32 that this CPU and build have; whether one is present; its name; by name
+ * (-1: unknown). */
 fil_isa fil_isa_best(void);
 int fil_isa_present(fil_isa isa);
 const char *fil_isa_name(fil_isa isa);
 int fil_isa_find(const char *name);
 uint32_t fil_isa_lanes(fil_isa isa);
+uint8_t fil_isa_activations(fil_isa isa); /* what it computes with: FIL_F32 or FIL_F16 */
 
-/* Force an ISA for models opened later (-1: automatic again); FIL_E_UNSUPPORTED if absent. */
+/* Force an ISA for models opened later (-1: automatic again); FIL_E_UNSUPPORTED if absent. One of
+ * float32 leaves operations on float16 to another. */
 fil_status fil_isa_force(int isa);
 
 const char *fil_status_name(fil_status status);     /* "E_CRC" */

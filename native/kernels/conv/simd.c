@@ -2,13 +2,13 @@
 
 void FIL_KERNEL(spmm)(const fil_spmm_args *a);
 
-static void zero(float *to, uint32_t n) {
+static void zero(fx *to, uint32_t n) {
   uint32_t j = 0;
   for (; j + VL <= n; j += VL) v_store(to + j, v_zero());
   if (j < n) v_store_n(to + j, v_zero(), n - j);
 }
 
-static void copy(float *to, const float *from, uint32_t n) {
+static void copy(fx *to, const fx *from, uint32_t n) {
   if (n < VL) {
     v_store_n(to, v_load_n(from, n), n);
     return;
@@ -19,7 +19,7 @@ static void copy(float *to, const float *from, uint32_t n) {
 
 /* Every second float. The last vector takes the odd ones from one place before, so that nothing
  * past from[2 * (n - 1)] is read. */
-static void copy2(float *to, const float *from, uint32_t n) {
+static void copy2(fx *to, const fx *from, uint32_t n) {
   if (n <= VL) {
     for (uint32_t j = 0; j < n; j++) to[j] = from[2 * j];
     return;
@@ -55,14 +55,14 @@ static span inside(const fil_conv *g, int32_t first, uint32_t n) {
 }
 
 /* n outputs from (oy, ox) of one output row, at tap (ky, kx), for every channel. */
-static void fill_run(const fil_conv_args *a, float *to, uint32_t ky, uint32_t kx, uint32_t oy,
+static void fill_run(const fil_conv_args *a, fx *to, uint32_t ky, uint32_t kx, uint32_t oy,
                      uint32_t ox, uint32_t n) {
   const fil_conv *g = a->g;
   int32_t first = (int32_t)(ox * g->sw + kx * g->dw - g->pad_left); /* in 2^30: fil_axis_ok */
   uint32_t y = oy * g->sh + ky * g->dh - g->pad_top;                /* wraps above the input */
   span s = y < g->in_h ? inside(g, first, n) : (span){0, 0};
   size_t pitch = (size_t)g->kh * g->kw * FIL_TILE, step = (size_t)g->sw * g->xs;
-  const float *from = a->x;
+  const fx *from = a->x;
   if (s.from < s.to)
     from += (size_t)(y % a->ring) * g->ys + (size_t)(first + (int64_t)s.from * g->sw) * g->xs;
   for (uint32_t c = 0; c < g->channels; c++, to += pitch, from += g->cs) {

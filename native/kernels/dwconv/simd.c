@@ -1,27 +1,29 @@
 #include "kernels/dwconv/layout.h"
 #include "simd/finish.h"
+#if !FIL_LANES_F16
 #include "simd/f16.h"
+#endif
 
 /* A band of one plane. */
 typedef struct band {
   const fil_conv *g;
   fil_dw_layout l;
-  const float *x; /* the plane */
-  float *rows;    /* scratch */
-  const float *w;
+  const fx *x; /* the plane */
+  fx *rows;    /* scratch */
+  const fw *w;
   float bias;
-  float *out; /* the plane, at output row `first` */
-  float *out_limit;
+  fx *out; /* the plane, at output row `first` */
+  fx *out_limit;
   uint32_t first, ring; /* input row y lies at row y % ring */
   v_bounds bounds;
 } band;
 
-static void zero(float *to, uint64_t n) { /* whole rows of scratch: whole vectors */
+static void zero(fx *to, uint64_t n) { /* whole rows of scratch: whole vectors */
   for (uint64_t j = 0; j < n; j += VL) v_store(to + j, v_zero());
 }
 
 /* n floats and no more: the last vector overlaps the one before. */
-static void copy(float *to, const float *from, uint64_t n) {
+static void copy(fx *to, const fx *from, uint64_t n) {
   uint64_t j = 0;
   if (n < VL) {
     v_store_n(to, v_load_n(from, (uint32_t)n), (uint32_t)n);
@@ -36,7 +38,7 @@ static void copy(float *to, const float *from, uint64_t n) {
   v_store(to + n - VL, v_load(from + n - VL));
 }
 
-FIL_INLINE void split_vector(float *even, float *odd, const float *from) {
+FIL_INLINE void split_vector(fx *even, fx *odd, const fx *from) {
   vf e, o;
   v_load2(from, &e, &o);
   v_store(even, e);
@@ -44,7 +46,7 @@ FIL_INLINE void split_vector(float *even, float *odd, const float *from) {
 }
 
 /* The same for n floats that go to two places in turn. */
-static void split(float *even, float *odd, const float *from, uint64_t n) {
+static void split(fx *even, fx *odd, const fx *from, uint64_t n) {
   uint64_t pairs = n / 2, j = 0;
   for (; j + VL < pairs; j += VL) split_vector(even + j, odd + j, from + 2 * j);
   if (pairs >= VL) split_vector(even + pairs - VL, odd + pairs - VL, from + 2 * (pairs - VL));
@@ -54,7 +56,7 @@ static void split(float *even, float *odd, const float *from, uint64_t n) {
 }
 
 /* Any stride: phase kx holds what tap kx reads. */
-static void copy_taps(const fil_conv *g, float *to, const float *from, uint64_t phase) {
+static void copy_taps(const fil_conv *g, fx *to, const fx *from, uint64_t phase) {
   for (uint64_t kx = 0; kx < g->kw; kx++, to += phase)
     for (uint64_t ox = 0; ox < g->out_w; ox++) {
       uint64_t x = ox * g->sw + kx * g->dw - g->pad_left; /* wraps before the row */
@@ -66,7 +68,7 @@ static void copy_taps(const fil_conv *g, float *to, const float *from, uint64_t 
 FIL_INLINE uint64_t place_of(const band *b, uint64_t y) { return y < b->ring ? y : y % b->ring; }
 
 /* `rows` rows that follow each other in the plane, between the zeros that scratch starts with. */
-static void copy_rows(const band *b, float *to, const float *from, uint64_t rows) {
+static void copy_rows(const band *b, fx *to, const fx *from, uint64_t rows) {
   const fil_conv *g = b->g;
   uint64_t row = b->l.row, phase = b->l.phase, in_w = g->in_w, stride = g->sw;
   uint64_t pad = g->pad_left < b->l.columns ? g->pad_left : b->l.columns;
@@ -80,7 +82,7 @@ static void copy_rows(const band *b, float *to, const float *from, uint64_t rows
 }
 
 /* Input rows [y, y + rows), which exist. */
-static void copy_ring(const band *b, float *to, uint64_t y, uint64_t rows) {
+static void copy_ring(const band *b, fx *to, uint64_t y, uint64_t rows) {
   for (uint64_t at = place_of(b, y), n; rows; rows -= n, at = 0, to += n * b->l.row) {
     n = b->ring - at < rows ? b->ring - at : rows;
     copy_rows(b, to, b->x + at * b->g->in_w, n);
@@ -101,9 +103,9 @@ static void fill_band(const band *b, uint32_t oy, uint32_t outs) {
 /* Where R output rows go: copied out of the band, which a store might change for all that the
  * compiler knows. */
 typedef struct sink {
-  float *out;
-  const float *limit; /* the plane's end */
-  const float *whole; /* before it, a vector of each of the rows fits into the plane */
+  fx *out;
+  const fx *limit; /* the plane's end */
+  const fx *whole; /* before it, a vector of each of the rows fits into the plane */
   size_t next;
   v_bounds bounds;
   vf bias;
@@ -119,7 +121,7 @@ FIL_INLINE sink sink_of(const band *b, uint32_t oy, const uint32_t R) {
 }
 
 /* Out of the loop: its addresses would take the registers of those that count. */
-__attribute__((noinline)) static void store_ends(float *out, const float *limit, size_t next,
+__attribute__((noinline)) static void store_ends(fx *out, const fx *limit, size_t next,
                                                  const vf *sum, uint32_t rows) {
   size_t room = (size_t)(limit - out);
   for (uint32_t r = 0; r < rows && room > r * next; r++) {
@@ -129,7 +131,7 @@ __attribute__((noinline)) static void store_ends(float *out, const float *limit,
 }
 
 FIL_INLINE void store(const sink *s, size_t ox, const vf *sum, const uint32_t R) {
-  float *out = s->out + ox;
+  fx *out = s->out + ox;
   vf y[FIL_DW_ROWS];
   FIL_UNROLL(r, R) y[r] = v_clamp(sum[r], s->bounds);
   if (out < s->whole) {
@@ -144,14 +146,14 @@ FIL_INLINE void store(const sink *s, size_t ox, const vf *sum, const uint32_t R)
 /* R output rows from oy, whose first input row is `rows`, K x K taps, stride S, no dilation: every
  * input vector is loaded once for all the rows that it feeds. Vectors go from right to left, as
  * the last of a row overhangs into the next. */
-FIL_INLINE void square(const band *b, const float *rows, uint32_t oy, const uint32_t K,
+FIL_INLINE void square(const band *b, const fx *rows, uint32_t oy, const uint32_t K,
                        const uint32_t S, const uint32_t R) {
   vf w[25];
   FIL_UNROLL(k, K * K) w[k] = v_set1(b->w[k]);
   sink to = sink_of(b, oy, R);
   size_t next = b->l.row, phase = b->l.phase;
   for (size_t ox = (to.next - 1) / VL * VL;; ox -= VL) {
-    const float *row = rows + ox;
+    const fx *row = rows + ox;
     vf sum[FIL_DW_ROWS];
     FIL_UNROLL(r, R) sum[r] = to.bias;
     FIL_UNROLL(y, (R - 1) * S + K) {
@@ -177,17 +179,17 @@ FIL_INLINE size_t tap_column(const band *b, uint32_t kx) {
 }
 
 /* The same for any kernel, R rows at a time. */
-FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_t R) {
+FIL_INLINE void any(const band *b, const fx *rows, uint32_t oy, const uint32_t R) {
   const fil_conv *g = b->g;
   sink to = sink_of(b, oy, R);
   size_t next = g->sh * b->l.row;
   for (size_t ox = (to.next - 1) / VL * VL;; ox -= VL) {
     vf sum[FIL_DW_ROWS];
     FIL_UNROLL(r, R) sum[r] = to.bias;
-    const float *w = b->w;
+    const fw *w = b->w;
     for (uint32_t ky = 0; ky < g->kh; ky++)
       for (uint32_t kx = 0; kx < g->kw; kx++) {
-        const float *x = rows + (size_t)ky * g->dh * b->l.row + tap_column(b, kx) + ox;
+        const fx *x = rows + (size_t)ky * g->dh * b->l.row + tap_column(b, kx) + ox;
         vf weight = v_set1(*w++);
         FIL_UNROLL(r, R) sum[r] = v_fma(v_load(x + (size_t)r * next), weight, sum[r]);
       }
@@ -202,20 +204,20 @@ FIL_INLINE void any(const band *b, const float *rows, uint32_t oy, const uint32_
 #else
 #define SQUARES X(3, 1) X(3, 2) X(5, 1) X(5, 2)
 #endif
-typedef void (*rows_fn)(const band *, const float *rows, uint32_t oy);
+typedef void (*rows_fn)(const band *, const fx *rows, uint32_t oy);
 
 #define X(K, S) Y(K, S, 1) Y(K, S, 2) Y(K, S, 3) Y(K, S, 4)
 #define Y(K, S, R)                                                                                 \
-  static void square_##K##_##S##_##R(const band *b, const float *rows, uint32_t oy) {              \
+  static void square_##K##_##S##_##R(const band *b, const fx *rows, uint32_t oy) {                 \
     square(b, rows, oy, K, S, R);                                                                  \
   }
 SQUARES
 #undef Y
 
-static void any_1(const band *b, const float *rows, uint32_t oy) { any(b, rows, oy, 1); }
-static void any_2(const band *b, const float *rows, uint32_t oy) { any(b, rows, oy, 2); }
-static void any_3(const band *b, const float *rows, uint32_t oy) { any(b, rows, oy, 3); }
-static void any_4(const band *b, const float *rows, uint32_t oy) { any(b, rows, oy, 4); }
+static void any_1(const band *b, const fx *rows, uint32_t oy) { any(b, rows, oy, 1); }
+static void any_2(const band *b, const fx *rows, uint32_t oy) { any(b, rows, oy, 2); }
+static void any_3(const band *b, const fx *rows, uint32_t oy) { any(b, rows, oy, 3); }
+static void any_4(const band *b, const fx *rows, uint32_t oy) { any(b, rows, oy, 4); }
 
 /* By kernel, stride and number of rows. */
 static const rows_fn squares[6][3][FIL_DW_ROWS + 1] = {
@@ -251,10 +253,14 @@ static void finish_late(const fil_dwconv_args *a, const band *b, uint32_t r, uin
   FIL_KERNEL(finish)(&p, &a->e);
 }
 
-static const float *taps_of(const fil_matrix *w, uint32_t r) {
+static const fw *taps_of(const fil_matrix *w, uint32_t r) {
+#if FIL_LANES_F16
+  return (const fw *)(const void *)w->halves + (size_t)r * w->cols;
+#else
   if (!w->halves) return w->values + (size_t)r * w->cols;
   widen(w->wide, w->halves + (size_t)r * w->cols, w->cols);
   return w->wide;
+#endif
 }
 
 static size_t padded(size_t n) { return (n + VL - 1) / VL * VL; }

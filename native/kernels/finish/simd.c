@@ -1,3 +1,4 @@
+#define FIL_IN_F32 1
 #include "simd/finish.h"
 #include "simd/math.h"
 
@@ -19,14 +20,14 @@ FIL_INLINE vf act_of(vf x, fil_act act, vf lo, vf hi) {
   }
 }
 
-FIL_INLINE void act_row(float *y, uint32_t n, const fil_epilogue *e, fil_act act) {
+FIL_INLINE void act_row(fx *y, uint32_t n, const fil_epilogue *e, fil_act act) {
   vf lo = v_set1(e->lo), hi = v_set1(e->hi);
   uint32_t i = 0;
   for (; i + VL <= n; i += VL) v_store(y + i, act_of(v_load(y + i), act, lo, hi));
   if (i < n) v_store_n(y + i, act_of(v_load_n(y + i, n - i), act, lo, hi), n - i);
 }
 
-static void add_row(float *y, const float *residual, uint32_t n) {
+static void add_row(fx *y, const fx *residual, uint32_t n) {
   uint32_t i = 0;
   for (; i + VL <= n; i += VL) v_store(y + i, v_add(v_load(y + i), v_load(residual + i)));
   if (i < n) v_store_n(y + i, v_add(v_load_n(y + i, n - i), v_load_n(residual + i, n - i)), n - i);
@@ -35,7 +36,7 @@ static void add_row(float *y, const float *residual, uint32_t n) {
 /* One loop per activation: the switch is outside, the constant inside. */
 void FIL_KERNEL(finish)(const fil_piece *p, const fil_epilogue *e) {
   for (uint32_t r = 0; r < p->rows; r++) {
-    float *y = p->y + r * p->pitch;
+    fx *y = p->y + r * p->pitch;
     if (p->residual) add_row(y, p->residual + r * p->residual_pitch, p->n);
     switch ((fil_act)e->act) {
 #define X(NAME, name)                                                                              \

@@ -22,7 +22,7 @@ FIL_INLINE vf apply(fil_map_fn fn, vf a, vf b) {
 }
 
 /* out[i] = fn(a[i], b[i]), a and b contiguous or one value (stride 0). */
-FIL_INLINE void apply_run(fil_map_fn fn, float *out, const float *a, const float *b, axis s) {
+FIL_INLINE void apply_run(fil_map_fn fn, fx *out, const fx *a, const fx *b, axis s) {
   vf va = v_set1(*a), vb = v_set1(*b);
   uint32_t i = 0;
   for (; i + VL <= s.n; i += VL) {
@@ -36,7 +36,7 @@ FIL_INLINE void apply_run(fil_map_fn fn, float *out, const float *a, const float
   v_store_n(out + i, apply(fn, va, vb), s.n - i);
 }
 
-static void run_fn(uint8_t fn, float *out, const float *a, const float *b, axis s) {
+static void run_fn(uint8_t fn, fx *out, const fx *a, const fx *b, axis s) {
   switch ((fil_map_fn)fn) {
 #define X(NAME, name)                                                                              \
   case FIL_MAP_##NAME: apply_run(FIL_MAP_##NAME, out, a, b, s); break;
@@ -47,19 +47,19 @@ static void run_fn(uint8_t fn, float *out, const float *a, const float *b, axis 
 }
 
 /* A contiguous view of n <= CHUNK elements: x itself, or a copy in `buffer` if they lie apart. */
-static const float *gather(const float *x, int64_t stride, uint32_t n, float *buffer) {
+static const fx *gather(const fx *x, int64_t stride, uint32_t n, fx *buffer) {
   if (stride == 0 || stride == 1) return x;
   for (uint32_t i = 0; i < n; i++) buffer[i] = x[i * stride];
   return buffer;
 }
 
 /* The innermost axis, in chunks. */
-static void run_axis(const fil_map_args *a, float *out, const float *x, const float *y, axis s) {
-  float bx[CHUNK], by[CHUNK], bo[CHUNK];
+static void run_axis(const fil_map_args *a, fx *out, const fx *x, const fx *y, axis s) {
+  fx bx[CHUNK], by[CHUNK], bo[CHUNK];
   axis c = {.a = s.a != 0, .b = s.b != 0};
   for (uint32_t i = 0; i < s.n; i += c.n, x += c.n * s.a, y += c.n * s.b, out += c.n * s.out) {
     c.n = s.n - i < CHUNK ? s.n - i : CHUNK;
-    float *to = s.out == 1 ? out : bo;
+    fx *to = s.out == 1 ? out : bo;
     run_fn(a->fn, to, gather(x, s.a, c.n, bx), gather(y, s.b, c.n, by), c);
     fil_piece p = {.y = to, .rows = 1, .n = c.n};
     if (a->e.act != FIL_ACT_NONE) FIL_KERNEL(finish)(&p, &a->e);
@@ -91,14 +91,30 @@ static void choose_inner(axis *s, int count) {
   *longest = t;
 }
 
-void FIL_KERNEL(map)(const fil_map_args *a) {
-  const axis one = {1, 1, 1, 1};
-  axis found[FIL_MAP_RANK], s[FIL_MAP_RANK] = {one, one, one, one};
-  int count = join_axes(a->g, found);
+/* The axes as they are walked, FIL_MAP_RANK of them, outermost first. */
+static void walk_of(const fil_map *g, axis *s) {
+  axis found[FIL_MAP_RANK];
+  int count = join_axes(g, found);
   if (count) choose_inner(found, count);
+  for (int i = 0; i < FIL_MAP_RANK; i++) s[i] = (axis){1, 1, 1, 1};
   for (int i = 0; i < count; i++) s[FIL_MAP_RANK - count + i] = found[i];
-  const float *x = a->fn == FIL_MAP_FILL ? &a->e.lo : a->a;
-  const float *y = a->b ? a->b : x;
+}
+
+#if FIL_LANES_F16
+#include "kernels/map/convert.h"
+#endif
+
+void FIL_KERNEL(map)(const fil_map_args *a) {
+  axis s[FIL_MAP_RANK];
+  walk_of(a->g, s);
+#if FIL_LANES_F16
+  if (a->from != a->to) {
+    convert(a, s);
+    return;
+  }
+#endif
+  const fx filler = (fx)a->e.lo, *x = a->fn == FIL_MAP_FILL ? &filler : a->a;
+  const fx *y = a->b ? a->b : x;
   for (uint32_t i = 0; i < s[0].n; i++)
     for (uint32_t j = 0; j < s[1].n; j++)
       for (uint32_t k = 0; k < s[2].n; k++)

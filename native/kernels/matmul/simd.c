@@ -1,11 +1,12 @@
+#define FIL_IN_F32 1
 #include "simd/finish.h"
 
 enum { MAX_R = 4, MAX_V = FIL_REGISTERS >= 32 ? 4 : 2 };
 
 /* Where a tile starts in A, B and C. */
 typedef struct at {
-  const float *a, *b;
-  float *c;
+  const fx *a, *b;
+  fx *c;
 } at;
 
 /* R rows x V vectors of C; only `lanes` lanes of the last vector exist. */
@@ -14,7 +15,7 @@ FIL_INLINE void tile(const fil_matmul *g, at t, uint32_t lanes, const uint32_t R
   vf sum[MAX_R][MAX_V];
   FIL_UNROLL(r, R)
     FIL_UNROLL(j, V) sum[r][j] = v_zero();
-  const float *a = t.a, *b = t.b;
+  const fx *a = t.a, *b = t.b;
   for (uint32_t k = g->k; k; k--, a += g->ak, b += g->bk) {
     vf v[MAX_V];
     FIL_UNROLL(j, V) v[j] = whole || j < V - 1 ? v_load(b + j * VL) : v_load_n(b + j * VL, lanes);
@@ -25,7 +26,7 @@ FIL_INLINE void tile(const fil_matmul *g, at t, uint32_t lanes, const uint32_t R
   }
   FIL_UNROLL(r, R)
     FIL_UNROLL(j, V) {
-      float *c = t.c + (size_t)r * g->cm + j * VL;
+      fx *c = t.c + (size_t)r * g->cm + j * VL;
       if (whole || j < V - 1) v_store(c, sum[r][j]);
       else v_store_n(c, sum[r][j], lanes);
     }

@@ -4,7 +4,7 @@
  * kernel column of outputs [ox, ox_end). */
 typedef struct pool_row {
   const fil_pool *g;
-  const float *x, *x_limit;       /* the plane and the end of its padded extent */
+  const fx *x, *x_limit;          /* the plane and the end of its padded extent */
   uint32_t ky, ky_end, ky_padded; /* ky_padded: kernel rows in the input or its declared padding */
   uint32_t ox, ox_end;
   uint32_t oy;
@@ -29,7 +29,7 @@ static pool_row row_of(const fil_pool *g, uint32_t oy) {
 }
 
 /* The first tap's place in the plane, for kernel row ky and output column ox. */
-FIL_INLINE const float *tap(const pool_row *r, uint32_t ky, uint32_t ox) {
+FIL_INLINE const fx *tap(const pool_row *r, uint32_t ky, uint32_t ox) {
   const fil_pool *g = r->g;
   size_t y = (size_t)r->oy * g->sh + (size_t)ky * g->dh - g->pad_top;
   return r->x + y * g->in_w + (size_t)ox * g->sw - g->pad_left;
@@ -53,7 +53,7 @@ static float window(const pool_row *r, uint32_t ox) {
   return sum / (float)(g->mode == FIL_POOL_AVG ? inside : padded);
 }
 
-FIL_INLINE vf load_taps(const float *x, const int stride) {
+FIL_INLINE vf load_taps(const fx *x, const int stride) {
   if (stride == 1) return v_load(x);
   vf even, odd;
   v_load2(x, &even, &odd);
@@ -61,36 +61,42 @@ FIL_INLINE vf load_taps(const float *x, const int stride) {
 }
 
 /* Outputs [ox, ox + VL), all of whose columns are inside. */
-FIL_INLINE vf windows(const pool_row *r, uint32_t ox, const int stride, const int max) {
+FIL_INLINE vf highest(const pool_row *r, uint32_t ox, const int stride) {
   const fil_pool *g = r->g;
-  vf total = max ? load_taps(tap(r, r->ky, ox), stride) : v_zero();
+  vf most = load_taps(tap(r, r->ky, ox), stride);
   for (uint32_t ky = r->ky; ky < r->ky_end; ky++) {
-    const float *x = tap(r, ky, ox);
-    for (uint32_t kx = 0; kx < g->kw; kx++, x += g->dw) {
-      vf v = load_taps(x, stride);
-      total = max ? v_max(total, v) : v_add(total, v);
-    }
+    const fx *x = tap(r, ky, ox);
+    for (uint32_t kx = 0; kx < g->kw; kx++, x += g->dw) most = v_max(most, load_taps(x, stride));
   }
-  return total;
+  return most;
+}
+
+FIL_INLINE vs total(const pool_row *r, uint32_t ox, const int stride) {
+  const fil_pool *g = r->g;
+  vs sum = s_zero();
+  for (uint32_t ky = r->ky; ky < r->ky_end; ky++) {
+    const fx *x = tap(r, ky, ox);
+    for (uint32_t kx = 0; kx < g->kw; kx++, x += g->dw) sum = s_add(sum, load_taps(x, stride));
+  }
+  return sum;
 }
 
 static vf windows_of(const pool_row *r, uint32_t ox) {
-  if (r->g->mode == FIL_POOL_MAX)
-    return r->g->sw == 1 ? windows(r, ox, 1, 1) : windows(r, ox, 2, 1);
-  vf sum = r->g->sw == 1 ? windows(r, ox, 1, 0) : windows(r, ox, 2, 0);
+  if (r->g->mode == FIL_POOL_MAX) return r->g->sw == 1 ? highest(r, ox, 1) : highest(r, ox, 2);
+  vs sum = r->g->sw == 1 ? total(r, ox, 1) : total(r, ox, 2);
   uint32_t rows = r->g->mode == FIL_POOL_AVG ? r->ky_end - r->ky : r->ky_padded;
-  return v_div(sum, v_set1((float)(rows * r->g->kw)));
+  return s_div(sum, (float)(rows * r->g->kw));
 }
 
 /* All vectors of outputs at ox load inside the plane's padded extent. */
 FIL_INLINE int in_vectors(const pool_row *r, uint32_t ox) {
   const fil_pool *g = r->g;
   if (g->sw > 2 || r->ky >= r->ky_end || ox < r->ox || ox >= r->ox_end) return 0;
-  const float *last = tap(r, r->ky_end - 1, ox) + (size_t)(g->kw - 1) * g->dw;
+  const fx *last = tap(r, r->ky_end - 1, ox) + (size_t)(g->kw - 1) * g->dw;
   return last + (size_t)g->sw * VL <= r->x_limit;
 }
 
-static void run_row(const pool_row *r, float *out) {
+static void run_row(const pool_row *r, fx *out) {
   for (uint32_t ox = 0, n; ox < r->g->out_w; ox += n) {
     n = 1;
     if (!in_vectors(r, ox)) {

@@ -1,9 +1,10 @@
+#define FIL_IN_F32 1
 #include "simd/finish.h"
 
 FIL_INLINE vf combine(vf a, vf b, const int max) { return max ? v_max(a, b) : v_add(a, b); }
 
 /* n neighbours to one value. */
-FIL_INLINE float along(const float *x, uint32_t n, const int max) {
+FIL_INLINE float along(const fx *x, uint32_t n, const int max) {
   vf none = max ? v_set1(x[0]) : v_zero(), t[4] = {none, none, none, none};
   uint32_t i = 0;
   for (; i + 4 * VL <= n; i += 4 * VL)
@@ -16,7 +17,7 @@ FIL_INLINE float along(const float *x, uint32_t n, const int max) {
 }
 
 /* `lanes` results side by side, each down its own column. */
-FIL_INLINE vf down(const float *x, uint32_t n, size_t stride, uint32_t lanes, const int max) {
+FIL_INLINE vf down(const fx *x, uint32_t n, size_t stride, uint32_t lanes, const int max) {
   vf t = lanes == VL ? v_load(x) : v_load_n(x, lanes);
   for (uint32_t i = 1; i < n; i++) {
     x += stride;
@@ -26,7 +27,7 @@ FIL_INLINE vf down(const float *x, uint32_t n, size_t stride, uint32_t lanes, co
 }
 
 /* No axis that is contiguous. */
-static float apart(const float *x, uint32_t n, size_t stride, int max) {
+static float apart(const fx *x, uint32_t n, size_t stride, int max) {
   float t = x[0];
   for (uint32_t i = 1; i < n; i++) {
     float v = x[i * stride];
@@ -35,14 +36,14 @@ static float apart(const float *x, uint32_t n, size_t stride, int max) {
   return t;
 }
 
-FIL_INLINE void run_row(const fil_reduce *g, const float *x, float *out, const int max) {
+FIL_INLINE void run_row(const fil_reduce *g, const fx *x, fx *out, const int max) {
   float divisor = g->fn == FIL_REDUCE_MEAN ? (float)g->reduce : 1.0f;
   for (uint32_t i = 0, n; i < g->inner; i += n) {
     float y[VL];
     n = 1;
     if (g->inner > 1 && g->inner_s == 1) {
       n = g->inner - i < VL ? g->inner - i : VL;
-      v_store(y, down(x + i, g->reduce, g->reduce_s, n, max));
+      v_store_f32(y, down(x + i, g->reduce, g->reduce_s, n, max));
     } else if (g->reduce_s == 1) y[0] = along(x + (size_t)i * g->inner_s, g->reduce, max);
     else y[0] = apart(x + (size_t)i * g->inner_s, g->reduce, g->reduce_s, max);
     for (uint32_t k = 0; k < n; k++) out[(size_t)(i + k) * g->inner_so] = y[k] / divisor;
@@ -50,7 +51,7 @@ FIL_INLINE void run_row(const fil_reduce *g, const float *x, float *out, const i
 }
 
 /* Results side by side in memory: their activation, a row at a time. */
-static void finish_row(const fil_reduce_args *a, float *out) {
+static void finish_row(const fil_reduce_args *a, fx *out) {
   const fil_reduce *g = a->g;
   int together = g->inner_so == 1;
   fil_piece p = {.y = out, .rows = together ? 1 : g->inner, .n = together ? g->inner : 1};
@@ -67,8 +68,8 @@ void FIL_KERNEL(reduce)(const fil_reduce_args *a) {
   fil_reduce_args b = *a;
   b.g = &g;
   for (uint32_t o = 0; o < g.outer; o++) {
-    const float *x = a->x + (size_t)o * g.outer_s;
-    float *out = a->out + (size_t)o * g.outer_so;
+    const fx *x = a->x + (size_t)o * g.outer_s;
+    fx *out = a->out + (size_t)o * g.outer_so;
     if (g.fn == FIL_REDUCE_MAX) run_row(&g, x, out, 1);
     else run_row(&g, x, out, 0);
     finish_row(&b, out);

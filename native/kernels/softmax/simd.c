@@ -1,8 +1,9 @@
+#define FIL_IN_F32 1
 #include "kernels/kernels.h"
 #include "simd/math.h"
 
 /* n neighbours. */
-static void along(const float *x, float *out, uint32_t n) {
+static void along(const fx *x, fx *out, uint32_t n) {
   uint32_t i = 0;
   vf most = v_set1(x[0]), sums = v_zero();
   for (; i + VL <= n; i += VL) most = v_max(most, v_load(x + i));
@@ -23,7 +24,7 @@ static void along(const float *x, float *out, uint32_t n) {
 }
 
 /* `lanes` columns side by side, n long. */
-static void down(const float *x, float *out, uint32_t n, size_t stride, uint32_t lanes) {
+static void down(const fx *x, fx *out, uint32_t n, size_t stride, uint32_t lanes) {
   vf max = v_load_n(x, lanes), sum = v_zero();
   for (uint32_t i = 1; i < n; i++) max = v_max(max, v_load_n(x + i * stride, lanes));
   for (uint32_t i = 0; i < n; i++) {

@@ -1,5 +1,7 @@
-#include "kernels/spmm/parts.h"
 #include "simd/finish.h"
+#if !FIL_LANES_F16
+#include "kernels/spmm/parts.h"
+#endif
 
 /* The register tiles that exist, X(R, V): R rows of a group x V vectors of positions. R * V sums, a
  * vector of x and R weights are live; 4 to 8 sums are needed to hide the latency of a
@@ -31,7 +33,7 @@ typedef struct tile {
 
 /* One pass over a group's blocks. */
 typedef struct pass {
-  const float *values; /* from the pass' first row */
+  const fw *values; /* from the pass' first row */
   const uint8_t *index;
   uint32_t blocks, row, rows; /* rows: those that exist, at most R */
 } pass;
@@ -42,20 +44,21 @@ typedef struct sums {
   hf half[MAX_R];
 } sums;
 
-/* x goes by bytes, so that a step costs one multiply-add of addresses. */
-FIL_INLINE void sum_blocks(const tile *t, const pass *p, sums *sum, const uint32_t R,
-                           const uint32_t V, const int tail, const fil_coding coding) {
-  const float *w = p->values;
+/* x goes by bytes, so that a step costs one multiply-add of addresses. `before`: what is before the
+ * first block's column; the last block's. */
+FIL_INLINE uintptr_t sum_blocks(const tile *t, const pass *p, uintptr_t before, sums *sum,
+                                const uint32_t R, const uint32_t V, const int tail,
+                                const fil_coding coding) {
+  const fw *w = p->values;
   const uint8_t *index = p->index;
-  size_t pitch = t->a->x_pitch * sizeof(float), O = t->a->w.block_rows, step = coding;
+  size_t pitch = t->a->x_pitch * sizeof(fx), O = t->a->w.block_rows, step = coding;
   const uintptr_t first = (uintptr_t)(t->a->x + t->position);
-  uintptr_t x = first;
-  if (coding == FIL_CODING_NONE) x -= pitch;
+  uintptr_t x = before;
   for (uint32_t n = p->blocks; n; n--, w += O, index += step) {
     if (coding == FIL_CODING_NONE) x += pitch;
     if (coding == FIL_CODING_D8) x += *index * pitch;
     if (coding == FIL_CODING_U16) x = first + *(const uint16_t *)(const void *)index * pitch;
-    const float *at = (const float *)x;
+    const fx *at = (const fx *)x;
     v_weights weights = v_load_weights(w, R);
     vf v[MAX_V];
     FIL_UNROLL(j, V) v[j] = v_load(at + j * VL);
@@ -67,7 +70,23 @@ FIL_INLINE void sum_blocks(const tile *t, const pass *p, sums *sum, const uint32
       if (tail) sum->half[r] = h_fma(h_narrow(weight), last, sum->half[r]);
     }
   }
+  return x;
 }
+
+/* What is before a group's first block. */
+FIL_INLINE uintptr_t before_first(const tile *t, const fil_coding coding) {
+  uintptr_t x = (uintptr_t)(t->a->x + t->position);
+  return coding == FIL_CODING_NONE ? x - t->a->x_pitch * sizeof(fx) : x;
+}
+
+#if FIL_LANES_F16
+#include "kernels/spmm/long.h"
+#else
+FIL_INLINE void sum_all(const tile *t, const pass *p, sums *sum, const uint32_t R, const uint32_t V,
+                        const int tail, const fil_coding coding) {
+  sum_blocks(t, p, before_first(t, coding), sum, R, V, tail, coding);
+}
+#endif
 
 FIL_INLINE void run_pass(const tile *t, const pass *p, const uint32_t R, const uint32_t V,
                          const int tail, const fil_coding coding) {
@@ -77,10 +96,10 @@ FIL_INLINE void run_pass(const tile *t, const pass *p, const uint32_t R, const u
     FIL_UNROLL(j, V) sum.whole[r][j] = bias;
     sum.half[r] = h_narrow(bias);
   }
-  sum_blocks(t, p, &sum, R, V, tail, coding);
+  sum_all(t, p, &sum, R, V, tail, coding);
   v_bounds bounds = t->bounds;
   hf lo = h_narrow(bounds.lo), hi = h_narrow(bounds.hi);
-  float *out = t->a->out + (size_t)p->row * t->a->out_pitch + t->position;
+  fx *out = t->a->out + (size_t)p->row * t->a->out_pitch + t->position;
   FIL_UNROLL(r, R) {
     if (r == p->rows) return;
     FIL_UNROLL(j, V) v_store(out + j * VL, v_clamp(sum.whole[r][j], bounds));
@@ -98,12 +117,18 @@ __attribute__((noinline)) static void finish_late(const tile *t, const pass *p, 
   FIL_KERNEL(finish)(&f, e);
 }
 
+#if FIL_LANES_F16
+FIL_INLINE const fw *values_of(const fil_matrix *w) { return (const fw *)(const void *)w->halves; }
+#else
+FIL_INLINE const fw *values_of(const fil_matrix *w) { return w->values; }
+#endif
+
 /* Every group; one of more than R rows in several passes. The loop is in here, as a call for each
  * group would cost what a few blocks do. */
 FIL_INLINE void run_groups(const tile *t, const uint32_t R, const uint32_t V, const int tail,
                            const fil_coding coding) {
   const fil_matrix *w = &t->a->w;
-  const float *values = w->values;
+  const fw *values = values_of(w);
   pass p = {.index = w->index ? w->index : w->bias}; /* dense reads none; NULL + 0 is undefined */
   for (uint32_t g = 0; g < w->groups; g++) {
     p.blocks = coding == FIL_CODING_NONE ? w->cols : w->count[g];
@@ -178,6 +203,9 @@ static void multiply(const fil_spmm_args *a) {
   }
 }
 
+#if FIL_LANES_F16
+void FIL_KERNEL(spmm)(const fil_spmm_args *a) { multiply(a); }
+#else
 void FIL_KERNEL(spmm)(const fil_spmm_args *a) {
   if (!a->w.halves) {
     multiply(a);
@@ -186,3 +214,4 @@ void FIL_KERNEL(spmm)(const fil_spmm_args *a) {
   parts p = parts_of(a);
   while (next_part(&p)) multiply(&p.now);
 }
+#endif

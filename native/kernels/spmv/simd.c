@@ -1,3 +1,4 @@
+#define FIL_IN_F32 1
 #include "simd/finish.h"
 #include "simd/f16.h"
 
@@ -10,11 +11,11 @@ typedef struct weights {
 } weights;
 
 FIL_INLINE vf weights_load(weights w, size_t i, const int half) {
-  return half ? v_load_f16(w.halves + i) : v_load(w.floats + i);
+  return half ? v_load_f16(w.halves + i) : v_load_f32(w.floats + i);
 }
 
 FIL_INLINE vf weights_load_n(weights w, size_t i, uint32_t n, const int half) {
-  return half ? v_load_f16_n(w.halves + i, n) : v_load_n(w.floats + i, n);
+  return half ? v_load_f16_n(w.halves + i, n) : v_load_f32_n(w.floats + i, n);
 }
 
 FIL_INLINE weights weights_pass(weights w, size_t n, const int half) {
@@ -26,7 +27,7 @@ FIL_INLINE weights weights_pass(weights w, size_t n, const int half) {
 /* One group, and how its index list is read: dense reads one step of one column again and again. */
 typedef struct group {
   weights w;
-  const float *x;
+  const fx *x;
   const uint8_t *index;
   uint32_t blocks, O, step, column; /* step: index bytes per block, 0 for dense */
 } group;
@@ -60,7 +61,7 @@ FIL_INLINE void sum_wide(group g, float *to, const uint32_t N, const uint32_t U,
   FIL_UNROLL(j, N) {
     vf all = sum[0][j];
     FIL_UNROLL(u, U - 1) all = v_add(all, sum[u + 1][j]);
-    v_store(to + j * VL, all);
+    v_store_f32(to + j * VL, all);
   }
 }
 
@@ -69,7 +70,7 @@ FIL_INLINE void spread(group *g, float *to, uint32_t n) {
   if (g->O == 1)
     for (uint32_t i = 0; i < n; i++) to[i] = next_x(g);
   else
-    for (uint32_t i = 0; i < n; i++) v_store(to + i * g->O, v_set1(next_x(g)));
+    for (uint32_t i = 0; i < n; i++) v_store_f32(to + i * g->O, v_set1(next_x(g)));
 }
 
 /* sum[0..4) += w[i] * x[i] for i < n, lane by lane. */
@@ -77,9 +78,9 @@ FIL_INLINE void multiply(vf sum[4], weights w, const float *x, uint32_t n, const
   uint32_t i = 0;
   for (; i + 4 * VL <= n; i += 4 * VL)
     FIL_UNROLL(u, 4)
-      sum[u] = v_fma(weights_load(w, i + u * VL, half), v_load(x + i + u * VL), sum[u]);
-  for (; i + VL <= n; i += VL) sum[0] = v_fma(weights_load(w, i, half), v_load(x + i), sum[0]);
-  if (i < n) sum[0] = v_fma(weights_load_n(w, i, n - i, half), v_load_n(x + i, n - i), sum[0]);
+      sum[u] = v_fma(weights_load(w, i + u * VL, half), v_load_f32(x + i + u * VL), sum[u]);
+  for (; i + VL <= n; i += VL) sum[0] = v_fma(weights_load(w, i, half), v_load_f32(x + i), sum[0]);
+  if (i < n) sum[0] = v_fma(weights_load_n(w, i, n - i, half), v_load_f32_n(x + i, n - i), sum[0]);
 }
 
 /* A block of less than a vector: x is spread out beside the weights; both are one long product. */
@@ -93,7 +94,7 @@ FIL_INLINE void sum_narrow(group g, float *to, const int half) {
     multiply(sum, w, x, n * g.O, half);
     w = weights_pass(w, n * g.O, half);
   }
-  v_store(lanes, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+  v_store_f32(lanes, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
   for (uint32_t r = 0; r < g.O; r++) to[r] = 0;
   for (uint32_t i = 0; i < VL; i++) to[i % g.O] += lanes[i];
 }

@@ -66,8 +66,10 @@ void fil_map_run(const fil_run_state *s, const fil_op *op) {
       .out = fil_write(s, op->out, op->out_offset),
       .g = &g,
       .fn = op->fn,
+      .from = s->m->tensors[op->in[0] == FIL_NONE ? op->out : op->in[0]].dtype,
+      .to = s->m->tensors[op->out].dtype,
       .e = fil_act_of(op),
   };
   if (fil_is_empty(take_span(s, op, &g, &a))) return;
-  fil_map_by_isa[s->m->isa](&a);
+  fil_map_by_isa[fil_isa_of(s->m, op)](&a);
 }

@@ -36,5 +36,5 @@ void fil_matmul_run(const fil_run_state *s, const fil_op *op) {
       .e = fil_act_of(op),
   };
   if (fil_is_empty(take_rows(s, op, &g, &a))) return;
-  fil_matmul_by_isa[s->m->isa](&a);
+  fil_matmul_by_isa[fil_isa_of(s->m, op)](&a);
 }

@@ -32,5 +32,5 @@ void fil_pool_run(const fil_run_state *s, const fil_op *op) {
   uint32_t item = fil_item(s->m, op->out);
   a.x = fil_on(a.x, (size_t)planes.first * a.x_pitch, item);
   a.out = fil_on(a.out, (size_t)planes.first * a.out_pitch, item);
-  fil_pool_by_isa[s->m->isa](&a);
+  fil_pool_by_isa[fil_isa_of(s->m, op)](&a);
 }

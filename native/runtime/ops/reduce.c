@@ -27,5 +27,5 @@ void fil_reduce_run(const fil_run_state *s, const fil_op *op) {
   uint32_t item = fil_item(s->m, op->out);
   a.x = fil_on(a.x, (size_t)outer.first * g.outer_s, item);
   a.out = fil_on(a.out, (size_t)outer.first * g.outer_so, item);
-  fil_reduce_by_isa[s->m->isa](&a);
+  fil_reduce_by_isa[fil_isa_of(s->m, op)](&a);
 }

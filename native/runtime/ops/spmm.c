@@ -30,6 +30,6 @@ void fil_spmm_run(const fil_run_state *s, const fil_op *op) {
     a.out = fil_on(all.out, piece.out, item);
     a.e.residual = fil_on(all.e.residual, piece.y, item);
     a.positions = piece.positions;
-    fil_spmm_by_isa[s->m->isa](&a);
+    fil_spmm_by_isa[fil_isa_of(s->m, op)](&a);
   }
 }

@@ -24,5 +24,5 @@ void fil_spmv_run(const fil_run_state *s, const fil_op *op) {
   a.e.residual_pitch = 1;
   uint32_t item = fil_item(s->m, op->out);
   if (fil_is_empty(fil_take_groups(s, &a.w, &a.out, 1, item, &a.e))) return;
-  fil_spmv_by_isa[s->m->isa](&a);
+  fil_spmv_by_isa[fil_isa_of(s->m, op)](&a);
 }
