@@ -10,6 +10,7 @@ from pathlib import Path
 from filigree.converter.errors import BadFile, FiligreeError, UsageError
 
 NOTHING = " (nothing was written)"
+ELSEWHERE = "filigree convert --activations float32, which runs everywhere"
 
 
 def known(error: Exception) -> FiligreeError | None:
@@ -21,7 +22,7 @@ def known(error: Exception) -> FiligreeError | None:
         return BadFile(
             f"{error.source} is not a packed model that can be used",
             [str(error).removeprefix(f"{error.source}: ")],
-            hint="filigree convert makes it again",
+            hint=ELSEWHERE if error.status == "E_ISA" else "filigree convert makes it again",
         )
     built = getattr(sys.modules.get("filigree.packaging.errors"), "PackagingError", None)
     if built is not None and isinstance(error, built):

@@ -39,12 +39,18 @@ F64 = NDArray[np.float64]
 Window = tuple[slice, slice, slice]
 
 
-def run(program: Program, *inputs: NDArray[Any]) -> list[F64]:
+UNITS = 4  # in the last place, of a sum of 64 in float16: half the root of as many roundings
+
+
+def run(
+    program: Program, *inputs: NDArray[Any], moved: np.random.Generator | None = None
+) -> list[F64]:
     """One array per output port, of the port's shape.
 
     ``inputs`` are numbers of any dtype in port order, each of its port's shape or size. An output
     port may name any tensor, not only an OUTPUT: it gets the tensor's final value, NaN where
-    nothing was written. Only tensors that are still needed are kept.
+    nothing was written. Only tensors that are still needed are kept. ``moved``: results in float16
+    are off by up to UNITS at random, which is what arithmetic in it may do.
     Raises ValueError naming the port for a wrong count, size or dtype of the inputs, and naming op
     and tensor for an access outside a tensor.
     """
@@ -56,7 +62,7 @@ def run(program: Program, *inputs: NDArray[Any]) -> list[F64]:
             touched = {*op.inputs, op.output}
             for name in touched - buffers.keys():
                 buffers[name] = _fresh(program.tensors[name])
-            _KINDS[op.kind](_Step(program, op, buffers), op.params)
+            _KINDS[op.kind](_Step(program, op, buffers, moved), op.params)
             for name in touched:
                 if last[name] == i:
                     del buffers[name]
@@ -120,6 +126,7 @@ class _Step:
     program: Program
     op: Op
     buffers: dict[str, F64]
+    moved: np.random.Generator | None = None
 
     def read(self, slot: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         """in[slot] from its offset on; ``strides`` in elements."""
@@ -130,7 +137,8 @@ class _Step:
         """act(``values``) to out, from its offset on."""
         at = self.op.out_offset
         view = self._view(self.op.output, at, shape=values.shape, strides=strides)
-        view[...] = _rounded(_activated(values, self.op.act), self.program.tensors[self.op.output])
+        tensor = self.program.tensors[self.op.output]
+        view[...] = _rounded(_activated(values, self.op.act), tensor, moved=self.moved)
 
     def write_planes(self, values: F64) -> None:
         """act(residual + ``values``) to out, ``values`` [planes, positions]."""
@@ -205,9 +213,14 @@ def _activated(x: F64, act: Activation) -> F64:
     return _ACTIVATIONS[act.kind](x, float(np.float32(act.lo)), float(np.float32(act.hi)))
 
 
-def _rounded(x: F64, tensor: Tensor) -> F64:
+def _rounded(x: F64, tensor: Tensor, *, moved: np.random.Generator | None) -> F64:
     """As ``tensor`` holds it: float16 is rounded to, float32 is not, being what is measured."""
-    return x.astype(np.float16).astype(np.float64) if tensor.dtype == "float16" else x
+    if tensor.dtype != "float16":
+        return x
+    if moved is not None:
+        unit = np.abs(np.spacing(x.astype(np.float16))).astype(np.float64)
+        x = x + moved.uniform(-UNITS, UNITS, x.shape) * unit
+    return x.astype(np.float16).astype(np.float64)
 
 
 # --- windows ---

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="The original model: also count our own dense twin of it.",
 )
-@click.option("--isa", type=click.Choice(["neon", "scalar"]), default="neon", show_default=True)
+@click.option(
+    "--isa",
+    type=click.Choice(["neon", "neon_fp16", "scalar"]),
+    help="[default: neon; neon_fp16 for activations of float16]",
+)
 @json_option
-def command(model: Path, against: Path | None, isa: str, as_json: bool) -> None:
+def command(model: Path, against: Path | None, isa: str | None, as_json: bool) -> None:
     """Count the instructions of one inference of MODEL (.fil) under QEMU, layer by layer.
 
     Counts repeat exactly; emulated time means nothing.
@@ -33,10 +37,12 @@ def command(model: Path, against: Path | None, isa: str, as_json: bool) -> None:
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks import counting
     from filigree.cli.tasks.conversion import twin_of
-    from filigree.cli.tasks.packed import open_packed
+    from filigree.cli.tasks.packed import open_program
+    from filigree.converter.lowering.halves import is_narrow
 
     check_paths(reads=[model, against], writes=[], force=False)
-    open_packed(model)  # refused here, it need not be refused under QEMU
+    program = open_program(model)  # refused here, it need not be refused under QEMU
+    isa = isa or ("neon_fp16" if is_narrow(program) else "neon")
     with console.progress() as progress:
         twin = twin_of(against, model, progress=progress).data if against else None
         progress("counting", 0.5)

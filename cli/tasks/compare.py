@@ -33,6 +33,7 @@ ENGINES = {
     "wasm": ("wasm-node", "wasm-wasmtime"),
     "wasm-threads-node": ("wasm-threads-node",),
 }
+NARROW = {"arm64": ("neon_fp16",)}  # of packed models with activations of float16
 ISAS = {
     "arm64": ("neon",),
     "wasm": ("wasm", "wasm_relaxed"),
@@ -45,7 +46,8 @@ LEAST_THREADS = {"wasm-threads-node": 2}  # what it is there to check
 class Row:
     """One target and instruction set: the largest difference relative to the output range, or
     why it was skipped. ``wanted`` is whether the user named the target. ``arithmetic``: with
-    float16 weights, the same against the packed model's own weights in float64."""
+    float16 weights, the same against the packed model's own weights in float64; ``exact``: that is
+    float32 arithmetic, not float16."""
 
     target: str
     isa: str
@@ -54,9 +56,11 @@ class Row:
     skipped: str | None = None
     wanted: bool = True
     arithmetic: float | None = None
+    exact: bool = True
 
     def agrees(self, tolerance: float) -> bool:
-        if self.arithmetic is not None and not self.arithmetic <= TOLERANCE:
+        most = TOLERANCE if self.exact else tolerance
+        if self.arithmetic is not None and not self.arithmetic <= most:
             return False
         return self.difference is not None and self.difference <= tolerance
 
@@ -84,6 +88,7 @@ class Case:
     outputs: list[str]
     rounded: list[list[F32]]
     engine: str
+    narrow: bool = False  # activations of float16
 
 
 def relative(got: list[F32], want: list[F32]) -> float:
@@ -125,11 +130,15 @@ def make_case(source: Path, ports: Sequence[Port], *, count: int, data: Path | N
 def with_rounded(case: Case, program: Program) -> Case:
     """``case`` with the float64 results of ``program``, if it has float16 weights."""
     from filigree.converter import reference
+    from filigree.converter.lowering.halves import is_narrow
 
     if not halves(program):
         return case
     results = [reference.run(program, *arrays) for arrays in case.inputs]
-    return replace(case, rounded=[[y.astype(np.float32) for y in ys] for ys in results])
+    narrow = is_narrow(program)
+    return replace(
+        case, narrow=narrow, rounded=[[y.astype(np.float32) for y in ys] for ys in results]
+    )
 
 
 def _from_data(path: Path, ports: Sequence[Port], count: int) -> list[list[NDArray[Any]]]:
@@ -159,15 +168,19 @@ def compare_host(
     *,
     isas: list[str],
     threads: int,
+    wanted: bool,
     progress: Callable[[str, float], None],
 ) -> Iterator[Row]:
     """One row per instruction set, each forced in turn."""
-    from filigree.native.model import isas as present
-
+    here = _present(narrow=case.narrow)
+    if case.narrow and not here:
+        name = NARROW["arm64"][0]
+        yield Row("host", name, skipped=f"this machine has no {name}", wanted=wanted)
+        return
     for i, isa in enumerate(isas):
         progress(f"host {isa}", i / len(isas))
-        if isa not in present():
-            yield Row("host", isa, skipped=f"this machine has {', '.join(present())}")
+        if isa not in here:
+            yield Row("host", isa, skipped=f"this machine has {', '.join(here)}")
             continue
         model = open_packed(path, isa=isa, threads=threads)
         yield _row("host", isa, case, [many(model.run(*arrays)) for arrays in case.inputs])
@@ -182,7 +195,8 @@ def compare_emulated(
     threads = max(threads, LEAST_THREADS.get(target, 1))
     for engine in ENGINES[target]:
         missing = emulate.available(engine)
-        for isa in [isa for isa in ISAS[target] if not isas or isa in isas]:
+        known = NARROW.get(target, ()) if case.narrow else ISAS[target]
+        for isa in [isa for isa in known if not isas or isa in isas]:
             if missing:
                 yield Row(engine, isa, skipped=missing, wanted=wanted)
                 continue
@@ -209,7 +223,9 @@ def _row(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
     index = int(np.argmax(by_output))
     own = [relative(a, b) for a, b in zip(got, case.rounded, strict=True)] if case.rounded else []
     return Row(
-        target, isa, by_output[index], case.outputs[index], arithmetic=max(own, default=None)
+        *(target, isa, by_output[index], case.outputs[index]),
+        arithmetic=max(own, default=None),
+        exact=not case.narrow,
     )
 
 
@@ -227,8 +243,10 @@ def compare(
     missing tool matters."""
     rows: list[Row] = []
     if "host" in targets:
-        chosen = _host_isas(isas)
-        rows += compare_host(path, case, isas=chosen, threads=threads, progress=progress)
+        chosen = _host_isas(isas, narrow=case.narrow)
+        rows += compare_host(
+            path, case, isas=chosen, threads=threads, wanted=named, progress=progress
+        )
     data = path.read_bytes()
     for target in targets:
         if target != "host":
@@ -239,10 +257,15 @@ def compare(
     return rows
 
 
-def _host_isas(asked: list[str]) -> list[str]:
-    """Those asked for, less the ones that only an emulated target has; all present if none."""
-    from filigree.native.model import isas as present
+def _present(*, narrow: bool) -> list[str]:
+    from filigree.native.model import isas
 
-    elsewhere = {isa for names in ISAS.values() for isa in names}
-    chosen = [isa for isa in asked if isa in present() or isa not in elsewhere]
-    return chosen if asked else present()
+    return isas("float16" if narrow else "float32")
+
+
+def _host_isas(asked: list[str], *, narrow: bool) -> list[str]:
+    """Those asked for, less the ones that only an emulated target has; all present if none."""
+    here = _present(narrow=narrow)
+    elsewhere = {isa for names in (*ISAS.values(), *NARROW.values()) for isa in names}
+    chosen = [isa for isa in asked if isa in here or isa not in elsewhere]
+    return chosen if asked else here

@@ -20,6 +20,7 @@ def twin_of(
     ``packed`` and with weights of its element type."""
     from filigree.cli.tasks.packed import halves, open_program
     from filigree.converter import ConvertOptions, convert
+    from filigree.converter.lowering.halves import is_narrow
     from filigree.converter.pipeline import TARGETS
 
     program = open_program(packed)
@@ -28,6 +29,7 @@ def twin_of(
         pattern="dense",
         target=target if target in TARGETS else "host",
         dtype="float16" if halves(program) else "float32",
+        activations="float16" if is_narrow(program) else "float32",
         shapes={port.name: port.shape for port in program.inputs},
     )
     return convert(source, options=options, progress=progress)

@@ -35,6 +35,11 @@ def open_program(path: Path) -> Program:
     return packfile.decode(path.read_bytes())
 
 
+def inputs_of(program: Program) -> list[Port]:
+    """The inputs as a model that is opened has them."""
+    return [Port(p.name, p.shape, program.tensors[p.tensor].dtype) for p in program.inputs]
+
+
 def halves(program: Program) -> int:
     """How many layers are stored in float16."""
     packings = [weights.packing for weights in program.weights.values()]

@@ -60,6 +60,17 @@ def narrow(program: Program, samples: Samples) -> Narrowed:
     return Narrowed(_Rewrite(program, wide).program(), kept)
 
 
+def is_narrow(program: Program) -> bool:
+    """Something of ``program`` computes in float16."""
+    return any(tensor.dtype == HALF for tensor in program.tensors.values())
+
+
+def widened(program: Program) -> Program:
+    """``program`` with all tensors float32: what its copies convert is of one type."""
+    tensors = {n: dataclasses.replace(t, dtype=SINGLE) for n, t in program.tensors.items()}
+    return dataclasses.replace(program, tensors=tensors, plan=None)
+
+
 def _peaks(program: Program, samples: Samples) -> dict[str, float]:
     """The largest magnitude in each tensor over all samples."""
     ports = tuple(Port(name, name, t.shape) for name, t in program.tensors.items())
@@ -143,7 +154,7 @@ class _Rewrite:
         for i, op in enumerate(self.given.ops):
             self._add(op)
             if op.output in self.lies and last[op.output] == i:
-                self._convert(self.lies[op.output], op.output, op.node)
+                self._convert(self.lies[op.output], op.output)
         used = {name for op in self.ops for name in (*op.inputs, op.output)}
         used |= {port.tensor for port in (*self.given.inputs, *self.given.outputs)}
         tensors = {name: t for name, t in self.tensors.items() if name in used}
@@ -166,12 +177,12 @@ class _Rewrite:
         if op.is_plain_copy:
             inputs = tuple(self.lies.get(name, name) for name in op.inputs)
         else:
-            inputs = tuple(self._as(self.lies.get(n, n), dtype, op.node) for n in op.inputs)
+            inputs = tuple(self._as(self.lies.get(n, n), dtype) for n in op.inputs)
         self.ops.append(dataclasses.replace(op, inputs=inputs, output=output))
         for key in [key for key in self.copies if key[0] == output]:
             del self.copies[key]
 
-    def _as(self, name: str, dtype: str, node: str) -> str:
+    def _as(self, name: str, dtype: str) -> str:
         """The tensor ``name``, or one of that type with its values."""
         tensor = self.tensors[name]
         if tensor.dtype == dtype:
@@ -180,7 +191,7 @@ class _Rewrite:
         if key not in self.copies:
             self.copies[key] = self._like(tensor, dtype)
             if tensor.data is None:
-                self._convert(name, self.copies[key], node)
+                self._convert(name, self.copies[key])
         return self.copies[key]
 
     def _like(self, tensor: Tensor, dtype: str) -> str:
@@ -194,14 +205,14 @@ class _Rewrite:
         self.tensors[name] = made
         return name
 
-    def _convert(self, source: str, target: str, node: str) -> None:
+    def _convert(self, source: str, target: str) -> None:
         a, b = self.tensors[source], self.tensors[target]
         planes = a if a.place is Place.ARENA and b.place is not Place.ARENA else b
         whole = a if a.planes > 1 and a.pitch == b.pitch else planes
         steps = (0, 0, whole.pitch if whole.planes > 1 else 0, 1)
         dim = (1, 1, whole.planes, whole.positions)
         params = MapParams(dim, steps, (0, 0, 0, 0), steps)
-        self.ops.append(Op(c.FIL_OP_MAP, node, (source,), target, params))
+        self.ops.append(Op(c.FIL_OP_MAP, source, (source,), target, params))
 
 
 def _in_arena(tensor: Tensor, lanes: int) -> Tensor:
