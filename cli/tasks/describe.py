@@ -70,11 +70,11 @@ def describe(
 
 
 def _packed(path: Path, parts: Parts) -> Description:
-    from filigree.cli.tasks.packed import open_packed, open_program
+    from filigree.cli.tasks.packed import isa_here, open_program
     from filigree.converter.errors import UsageError
 
     data = path.read_bytes()
-    model = open_packed(path)
+    isa = isa_here(path)
     if parts.axes:
         raise UsageError(
             f"{path.name} is a packed model; channel axes are those of the model it was made from",
@@ -83,7 +83,7 @@ def _packed(path: Path, parts: Parts) -> Description:
     program = open_program(path)
     found: list[Part] = []
     if parts.short:
-        found.append(_header(path, data, model.isa))
+        found.append(_header(path, data, isa))
         found.append(_sections(data))
         found.append(_ports(program.inputs, program.outputs))
     if parts.short or parts.layers:
@@ -99,13 +99,14 @@ def _packed(path: Path, parts: Parts) -> Description:
     return Description(path.name, "packed model", found)
 
 
-def _header(path: Path, data: bytes, isa: str) -> Part:
+def _header(path: Path, data: bytes, isa: str | None) -> Part:
     from filigree.cli.tasks.filefacts import header
 
     head = header(data)
     lines = [
         f"{path.name}: packed model, format version {head.version}, {len(data):,} bytes",
-        f"planes padded to {head.lanes} values; runs here with {isa}",
+        f"planes padded to {head.lanes} values; "
+        + (f"runs here with {isa}" if isa else "activations in float16, which do not run here"),
     ]
     return Part("header", {**asdict(head), "isa": isa}, lines)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.converter.errors import BadFile, UsageError
+from filigree.native.model import BadFile as Refused
 from filigree.native.model import Model, Port, load
 
 if TYPE_CHECKING:
@@ -26,6 +27,17 @@ def open_packed(path: Path, *, isa: str | None = None, threads: int = 1) -> Mode
         return load(path, isa=isa, threads=threads)
     except ValueError as error:  # an instruction set that is not here, or not for this file
         raise UsageError(str(error), hint="filigree doctor lists what is present") from error
+
+
+def isa_here(path: Path) -> str | None:
+    """The instruction set that runs the packed model at ``path`` here; None: there is none. Raises
+    what open_packed raises for a file that is not valid."""
+    try:
+        return open_packed(path).isa
+    except Refused as error:
+        if error.status != "E_ISA":
+            raise
+        return None
 
 
 def open_program(path: Path) -> Program:
