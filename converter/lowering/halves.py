@@ -88,6 +88,8 @@ def _reason(program: Program, op: Op, peaks: dict[str, float]) -> str:
     packing = program.weights[op.weights].packing if op.weights is not None else None
     if op.kind in NEEDS_HALVES and packing is not None and packing.values.dtype != np.float16:
         return "its weights stay float32"
+    if op.is_plain_copy and program.tensors[op.output].place is Place.OUTPUT:
+        return ""
     for name in (*op.inputs, op.output):
         tensor = program.tensors[name]
         if tensor.data is not None and _is_lost(tensor.data):
@@ -161,15 +163,13 @@ class _Rewrite:
         return dataclasses.replace(self.given, ops=tuple(self.ops), tensors=tensors)
 
     def _is_single(self, name: str) -> bool:
-        """Nothing computes it in float16: for a port, plain copies do not either."""
-        writers = [
-            (op, w)
-            for op, w in zip(self.given.ops, self.wide, strict=True)
-            if op.output == name and not op.is_plain_copy
-        ]
-        if not writers:
-            return self.given.tensors[name].place is Place.OUTPUT
-        return any(w for _, w in writers)
+        """It is float32: one of its writers computes in that, or it is a port that is copied to."""
+        pairs = zip(self.given.ops, self.wide, strict=True)
+        writers = [(op, w) for op, w in pairs if op.output == name]
+        is_port = self.given.tensors[name].place is Place.OUTPUT
+        return any(w for _, w in writers) or (
+            is_port and all(op.is_plain_copy for op, _ in writers)
+        )
 
     def _add(self, op: Op) -> None:
         output = self.lies.get(op.output, op.output)
