@@ -22,7 +22,7 @@ format: $(VENV)/.test
 figures: $(VENV)/.test  ## accuracy and agreement of every model in FILIGREE_DATA, as a table
 	$(BIN)/python -m tests.models.figures
 
-halves: $(VENV)/.test  ## accuracy and size with float16 weights against float32, as a table
+halves: $(VENV)/.test  ## accuracy and size with float16 weights and activations, as a table
 	$(BIN)/python -m tests.models.halves
 
 quality: $(VENV)/.test  ## what pruning costs on every model in FILIGREE_DATA, as tables
