@@ -161,9 +161,14 @@ def _samples(program: Program, options: ConvertOptions) -> list[list[NDArray[Any
     return [[x] for x in found.batches(shape[0])]
 
 
-def _noise(program: Program) -> list[NDArray[np.float64]]:
+def _noise(program: Program) -> list[NDArray[Any]]:
     draw = np.random.default_rng(0)
-    return [draw.standard_normal(port.shape) for port in program.inputs]
+    return [
+        draw.integers(0, 256, port.shape)
+        if program.tensors[port.tensor].dtype == "uint8"
+        else draw.standard_normal(port.shape)
+        for port in program.inputs
+    ]
 
 
 def _arena(program: Program) -> int:

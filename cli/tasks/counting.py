@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from filigree.cli.tasks.filefacts import op_name
-from filigree.cli.tasks.packed import random_inputs
+from filigree.cli.tasks.packed import inputs_of, random_inputs
 from filigree.converter import packfile
-from filigree.native.model import Model
 from filigree.packaging import count
 
 
@@ -40,7 +39,7 @@ def count_layers(ours: bytes, twin: bytes | None, *, isa: str | None = None) -> 
 
 def _by_node(fil: bytes, isa: str | None) -> dict[tuple[str, str], int]:
     program = packfile.decode(fil)
-    inputs = random_inputs(Model.from_bytes(fil).inputs, seed=1)
+    inputs = random_inputs(inputs_of(program), seed=1)
     counts = count.count_ops(fil, inputs, isa=isa)
     kinds: dict[str, str] = {}
     total: dict[tuple[str, str], int] = {}

@@ -88,9 +88,9 @@ def _reason(program: Program, op: Op, peaks: dict[str, float]) -> str:
     packing = program.weights[op.weights].packing if op.weights is not None else None
     if op.kind in NEEDS_HALVES and packing is not None and packing.values.dtype != np.float16:
         return "its weights stay float32"
-    if op.is_plain_copy and program.tensors[op.output].place is Place.OUTPUT:
+    if op.converts and program.tensors[op.output].place is Place.OUTPUT:
         return ""
-    for name in (*op.inputs, op.output):
+    for name in (*(() if op.converts else op.inputs), op.output):
         tensor = program.tensors[name]
         if tensor.data is not None and _is_lost(tensor.data):
             return f'float16 cannot hold "{name}"'
@@ -115,7 +115,7 @@ def _spread(program: Program, wide: list[bool]) -> list[bool]:
         ends = [w or _is_end(program, i, wide) for i, w in enumerate(wide)]
         mixed = {op.output for op, w in zip(program.ops, ends, strict=True) if w}
         found = [
-            w or (op.output in mixed and not op.is_plain_copy)
+            w or (op.output in mixed and not op.converts)
             for op, w in zip(program.ops, ends, strict=True)
         ]
         if found == wide:
@@ -167,14 +167,12 @@ class _Rewrite:
         pairs = zip(self.given.ops, self.wide, strict=True)
         writers = [(op, w) for op, w in pairs if op.output == name]
         is_port = self.given.tensors[name].place is Place.OUTPUT
-        return any(w for _, w in writers) or (
-            is_port and all(op.is_plain_copy for op, _ in writers)
-        )
+        return any(w for _, w in writers) or (is_port and all(op.converts for op, _ in writers))
 
     def _add(self, op: Op) -> None:
         output = self.lies.get(op.output, op.output)
         dtype = self.tensors[output].dtype
-        if op.is_plain_copy:
+        if op.converts:
             inputs = tuple(self.lies.get(name, name) for name in op.inputs)
         else:
             inputs = tuple(self._as(self.lies.get(n, n), dtype) for n in op.inputs)

@@ -268,6 +268,11 @@ class Op:
         is_copy = self.kind == c.FIL_OP_MAP and self.fn == c.FIL_MAP_COPY
         return is_copy and self.act.kind == c.FIL_ACT_NONE
 
+    @property
+    def converts(self) -> bool:
+        """What it reads and what it writes may be of two types."""
+        return self.is_plain_copy or self.kind == c.FIL_OP_PIXELS
+
 
 @dataclass(frozen=True)
 class Port:

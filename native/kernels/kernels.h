@@ -126,7 +126,7 @@ typedef struct fil_pixels_args {
   const float *floats;  /* x, if it is float32 */
   const uint8_t *bytes; /* x, if it is u8 */
   const float *scale, *shift;
-  float *out;
+  fx *out;
   const fil_conv *g;
   uint32_t out_pitch;
   uint32_t first, positions;

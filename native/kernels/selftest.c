@@ -76,6 +76,7 @@ static void clear_padding(fil_isa isa, room *m, uint32_t rows, uint32_t n, uint3
 }
 
 /* What a kernel reads, as the ISA has it. */
+#define READS_FLOATS(k)         ((void)(k))
 #define READS_X(k)              ((k).x = given(isa, m, (k).x))
 #define READS_X_AND_RESIDUAL(k) (READS_X(k), (k).e.residual = given(isa, m, (k).e.residual))
 #define READS_A_AND_B(k)        ((k).a = given(isa, m, (k).a), (k).b = given(isa, m, (k).b))
@@ -199,7 +200,7 @@ static int pixels(fil_isa isa, room *m) {
       fil_pixels_args a = {.floats = bytes ? 0 : m->x, .scale = m->y, .shift = m->y + 4, .g = &g};
       a.bytes = bytes ? (const uint8_t *)m->halves : 0;
       a.out_pitch = 256, a.first = 5, a.positions = 3 * 27;
-      bad |= DIFFER(pixels, a, channels, 3 * 27, 256);
+      COMPARE(pixels, a, READS_FLOATS, channels, 3 * 27, 256);
     }
   return bad;
 }

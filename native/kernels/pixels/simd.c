@@ -1,3 +1,4 @@
+#define FIL_IN_F32 1
 #include "kernels/kernels.h"
 #include "simd/simd.h"
 
@@ -58,9 +59,9 @@ void FIL_KERNEL(pixels)(const fil_pixels_args *a) {
       fill(a, lines, a->first + at, n, c, channels);
       for (uint32_t k = 0; k < channels; k++) {
         vf scale = v_set1(a->scale[c + k]), shift = v_set1(a->shift[c + k]);
-        float *out = a->out + (size_t)(c + k) * a->out_pitch + at;
+        fx *out = a->out + (size_t)(c + k) * a->out_pitch + at;
         for (uint32_t j = 0; j < n; j += VL)
-          v_store(out + j, v_fma(v_load(lines[k] + j), scale, shift));
+          v_store(out + j, v_fma(v_load_f32(lines[k] + j), scale, shift));
       }
     }
   }

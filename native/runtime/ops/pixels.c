@@ -10,7 +10,7 @@ static int has_no_window(const fil_conv *g) {
 static int types_ok(const fil_model *m, const fil_op *op) {
   uint8_t x = m->tensors[op->in[0]].dtype;
   return (x == FIL_U8 || x == FIL_F32) && m->tensors[op->in[1]].dtype == FIL_F32 &&
-         m->tensors[op->out].dtype == FIL_F32;
+         m->tensors[op->out].dtype != FIL_U8;
 }
 
 fil_status fil_pixels_check(const fil_model *m, const fil_op *op, uint64_t *work) {
@@ -42,11 +42,12 @@ void fil_pixels_run(const fil_run_state *s, const fil_op *op) {
       .g = g,
       .out_pitch = s->m->tensors[op->out].pitch,
   };
-  float *out = fil_write(s, op->out, op->out_offset);
+  void *out = fil_write(s, op->out, op->out_offset);
+  uint32_t item = fil_item(s->m, op->out);
   fil_stretches k = {g, s->part, s->from, fil_rows_to(s, g)};
   for (fil_stretch piece; fil_next_stretch(&k, &piece, 0);) {
-    a.out = out + piece.out;
+    a.out = fil_on(out, piece.out, item);
     a.first = piece.first, a.positions = piece.positions;
-    fil_pixels_by_isa[s->m->isa](&a);
+    fil_pixels_by_isa[fil_isa_of(s->m, op)](&a);
   }
 }
