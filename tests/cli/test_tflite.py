@@ -205,6 +205,14 @@ def test_prune_on_a_folder_of_images(cli: Cli, tflite_file: Path, tmp_path: Path
     assert json.loads(done.out)["before"]["samples"] == 1
 
 
+def test_quantize(cli: Cli, tflite_file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "calib.npz"
+    np.savez(data, x=np.random.default_rng(0).random((8, 8, 8, 3), dtype=np.float32))
+    done = cli("quantize", tflite_file, "-o", tmp_path / "q.onnx", "--calib", data)
+    assert done.code == 0, done.err
+    assert "QuantizeLinear" in cli("inspect", tmp_path / "q.onnx", "--ops").out
+
+
 def test_average(cli: Cli, tflite_file: Path, tmp_path: Path) -> None:
     made = tmp_path / "mean.onnx"
     done = cli("prune", tflite_file, "--average", tflite_file, "-o", made)
