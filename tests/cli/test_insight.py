@@ -21,6 +21,7 @@ from filigree.converter.lowering.program import (
     Program,
     ReduceParams,
     SoftmaxParams,
+    Tensor,
 )
 from filigree.converter.sparsity.cost import CostTable, user_table
 from filigree.native import enums as c
@@ -110,8 +111,9 @@ def test_outputs_are_not_overwritten(cli: Cli, fil_file: Path, tmp_path: Path) -
     assert chart.read_text() == "mine"
 
 
-def program_of(*ops: Op) -> Program:
-    return Program("small", {}, ops, {}, (), ())
+def program_of(*ops: Op, dtype: str = "float32") -> Program:
+    results = {op.output: Tensor(op.output, (1,), 0, 16, dtype=dtype) for op in ops}
+    return Program("small", results, ops, {}, (), ())
 
 
 WALK, STILL = (0, 0, 0, 1), (0, 0, 0, 0)
@@ -134,6 +136,8 @@ def test_work_without_weights(
 ) -> None:
     op = Op(c.FIL_OP_MAP, "node", ("x", "y")[:inputs], "out", params, fn=fn)
     assert roofline.work_of(op, program_of(op)) == Work(flops, 0, 4 * values)
+    halves = program_of(op, dtype="float16")
+    assert roofline.work_of(op, halves) == Work(flops, 0, 2 * values)
 
 
 def test_ratios_are_taken_turn_by_turn() -> None:
