@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quality blocks bench bench-web sweep memory counts mca tables wheel clean system
+.PHONY: demo test lint format figures halves quantized quality blocks bench bench-web sweep memory counts mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -24,6 +24,9 @@ figures: $(VENV)/.test  ## accuracy and agreement of every model in FILIGREE_DAT
 
 halves: $(VENV)/.test  ## accuracy and size with float16 weights and activations, as a table
 	$(BIN)/python -m tests.models.halves
+
+quantized: $(VENV)/.test  ## accuracy and size in int8, as a table
+	$(BIN)/python -m tests.models.quantized
 
 quality: $(VENV)/.test  ## what pruning costs on every model in FILIGREE_DATA, as tables
 	$(BIN)/python -m tests.models.quality
