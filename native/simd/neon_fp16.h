@@ -73,6 +73,11 @@ FIL_INLINE void v_load2(const fx *p, vf *even, vf *odd) {
   *odd = a.val[1];
 }
 
+FIL_INLINE void v_split(vf a, vf b, vf *even, vf *odd) {
+  *even = vuzp1q_f16(a, b);
+  *odd = vuzp2q_f16(a, b);
+}
+
 typedef struct vs {
   float32x4_t low, high;
 } vs;

@@ -1,6 +1,6 @@
 """Cycles of the kernels' inner loops by llvm-mca, beside their multiply-add bound:
 
-    make mca        python -m tests.kernels.mca [--on arm64|wasm|wasm-relaxed] [--loops NAME]
+    make mca        python -m tests.kernels.mca [--on NAME] [--loops NAME]
 
 arm64: what the packaged compiler makes of ``kernels/*/simd.c``, cut out of the assembly by label,
 on LLVM's models of Cortex-A55 and Neoverse N1. WebAssembly: what wasmtime's compiler makes of the
@@ -30,9 +30,11 @@ ITERATIONS = 200
 # 128-bit multiply-adds (WebAssembly: products, each with a sum) that a core starts in a cycle. LLVM
 # 19's model lets the A55 start two; its guide and its two 64-bit units say one.
 STARTS = {"neoverse-n1": 2.0, "cortex-a55": 1.0, "skylake": 1.0, "znver4": 2.0}
-TRIPLE = {"arm64": "aarch64", "wasm": "x86_64", "wasm-relaxed": "x86_64"}
+ISAS = {"arm64": "neon", "arm64-fp16": "neon_fp16"}
+TRIPLE = {"arm64": "aarch64", "arm64-fp16": "aarch64", "wasm": "x86_64", "wasm-relaxed": "x86_64"}
 CPUS = {
     "arm64": ("neoverse-n1", "cortex-a55"),
+    "arm64-fp16": ("neoverse-n1", "cortex-a55"),
     "wasm": ("skylake", "znver4"),
     "wasm-relaxed": ("skylake", "znver4"),
 }
@@ -104,9 +106,9 @@ def tool(name: str) -> str | None:
 @cache
 def functions(on: str) -> dict[str, Function]:
     """Every function of the kernels as ``on`` compiles them."""
-    if on != "arm64":
+    if on not in ISAS:
         return {f.name: f for f in _disassembled(on)}
-    return {f.name: f for kernel in KERNELS for f in _assembled(kernel)}
+    return {f.name: f for kernel in KERNELS for f in _assembled(kernel, ISAS[on])}
 
 
 @cache
@@ -155,9 +157,9 @@ def cycles(body: tuple[str, ...], triple: str, cpu: str) -> float:
     return int(total[1]) / ITERATIONS
 
 
-def _assembled(kernel: str) -> Iterator[Function]:
+def _assembled(kernel: str, isa: str) -> Iterator[Function]:
     target = targets.target("arm64")
-    units = (u for u in build.units(target) if u.isa == "neon")
+    units = (u for u in build.units(target) if u.isa == isa)
     unit = next(u for u in units if u.source.parent.name == kernel)
     includes = ("-I", str(sources.native()), "-I", str(sources.native() / "include"))
     with tempfile.TemporaryDirectory() as folder:

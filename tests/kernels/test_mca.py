@@ -21,17 +21,19 @@ def analyser() -> None:
 
 @pytest.mark.parametrize("coding", ["d8", "u16", "none"])
 @pytest.mark.parametrize("tile", ["4x4", "4x5", "4x6", "8x2", "8x3", "2x6", "2x8"])
-def test_loops_reach_their_bound(tile: str, coding: str) -> None:
-    found = [x for x in mca.loops("arm64") if (x.function, x.coding) == (f"tile_{tile}", coding)]
-    (loop,) = found
+@pytest.mark.parametrize("on", mca.ISAS)
+def test_loops_reach_their_bound(on: str, tile: str, coding: str) -> None:
+    found = [x for x in mca.loops(on) if (x.function, x.coding) == (f"tile_{tile}", coding)]
+    loop = found[0]  # the loops of long and of short sums are alike
     rows, vectors = (int(n) for n in tile.split("x"))
     assert loop.multiplies == rows * vectors
     took = mca.cycles(loop.body, mca.TRIPLE["arm64"], N1)
     assert took <= 1.1 * loop.multiplies / mca.STARTS[N1]
 
 
-def test_wide_tiles_keep_their_sums_in_registers() -> None:
-    for loop in mca.loops("arm64"):
+@pytest.mark.parametrize("on", mca.ISAS)
+def test_wide_tiles_keep_their_sums_in_registers(on: str) -> None:
+    for loop in mca.loops(on):
         if loop.function.startswith("tile_"):
             assert not [line for line in loop.body if "[sp" in line], loop.function
 

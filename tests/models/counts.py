@@ -1,4 +1,5 @@
-"""Instructions of one inference on arm64, sparse and dense, by kind of layer, as a Markdown table:
+"""Instructions of one inference on arm64, by kind of layer, as Markdown tables: sparse against
+dense layers, and activations of float16 against float32 ones.
 
     make counts
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from filigree.cli.tasks.counting import Counted, by_kind, count_layers, whole
@@ -35,10 +37,30 @@ def layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
     return count_layers(ours, dense)
 
 
-def row(name: str, source: Path, sparsity: float, *, folder: Path) -> str:
-    layers = layers_of(source, sparsity, folder)
+def narrow_layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
+    """Every layer with activations of float16; ``dense``: of the same network with float32 ones."""
+    pruned = folder / "pruned.onnx"
+    sparsify(source, pruned, sparsity)
+    narrow, wide = (
+        count_layers(convert(pruned, options=_options(activations)).data, None)
+        for activations in ("float16", "float32")
+    )
+    others = {layer.name: layer.instructions for layer in wide}
+    return [replace(layer, dense=others.get(layer.name)) for layer in narrow]
+
+
+def _options(activations: str) -> ConvertOptions:
+    return ConvertOptions(target="arm64", dtype="float16", activations=activations)
+
+
+def total_of(layers: list[Counted]) -> Counted:
+    """All layers, copies that convert included: they have no other."""
+    return whole([replace(layer, dense=layer.dense or 0) for layer in layers])
+
+
+def row(name: str, sparsity: float, layers: list[Counted]) -> str:
     kinds = {kind.name: kind for kind in by_kind(layers)}
-    cells = [_cell(whole(layers)), *(_cell(kinds.get(kind)) for kind in KINDS)]
+    cells = [_cell(total_of(layers)), *(_cell(kinds.get(kind)) for kind in KINDS)]
     return f"| {name} | {sparsity:.0%} | {' | '.join(cells)} |"
 
 
@@ -55,13 +77,14 @@ def main() -> None:
     why = count.available()
     if why or not (DATA / "models").is_dir():
         sys.exit(why or f"no real models at {DATA.name}: set FILIGREE_DATA")
-    print(f"| network | zeros | all | {' | '.join(KINDS)} |")
-    print("|---" * (3 + len(KINDS)) + "|")
     with tempfile.TemporaryDirectory() as folder:
-        for name, file in NETWORKS.items():
-            for sparsity in SPARSITIES:
-                source = DATA / "models" / file
-                print(row(name, source, sparsity, folder=Path(folder)), flush=True)
+        for title, of in (("of dense", layers_of), ("float16 of float32", narrow_layers_of)):
+            print(f"\n| network, {title} | zeros | all | {' | '.join(KINDS)} |")
+            print("|---" * (3 + len(KINDS)) + "|")
+            for name, file in NETWORKS.items():
+                for sparsity in SPARSITIES:
+                    layers = of(DATA / "models" / file, sparsity, Path(folder))
+                    print(row(name, sparsity, layers), flush=True)
 
 
 if __name__ == "__main__":

@@ -174,8 +174,9 @@ typedef struct fil_weights {
  * Output channel r, position p is element out_offset + r * (pitch of out) + p.
  * in[1], if not FIL_NONE, is a residual with the output's layout, added before the activation:
  * element y_offset + r * (its pitch) + p.
- * PIXELS: 1x1 and without weights; in[0] may be u8, output channel c is x * scale[c] + shift[c],
- * and in[1] has those: channels scales, then channels shifts, from y_offset on.
+ * PIXELS: 1x1 and without weights; in[0] may be u8 and out float16, output channel c is x *
+ * scale[c] + shift[c], and in[1] has those: channels scales, then channels shifts, from y_offset
+ * on.
  *
  * Bands: SPMM, CONV, DWCONV and PIXELS operations that follow each other may run together, some
  * rows at a time (runtime/band.c), so that what passes between them stays in the cache. A tensor

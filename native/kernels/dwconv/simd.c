@@ -45,8 +45,24 @@ FIL_INLINE void split_vector(fx *even, fx *odd, const fx *from) {
   v_store(odd, o);
 }
 
+#if FIL_LANES_F16
+/* n < 2 * VL of them. What follows in scratch is zero, and stays so. */
+static void split_short(fx *even, fx *odd, const fx *from, uint32_t n) {
+  vf high = n > VL ? v_load_n(from + VL, n - VL) : v_zero(), e, o;
+  v_split(v_load_n(from, n), high, &e, &o);
+  v_store(even, e);
+  v_store(odd, o);
+}
+#endif
+
 /* The same for n floats that go to two places in turn. */
 static void split(fx *even, fx *odd, const fx *from, uint64_t n) {
+#if FIL_LANES_F16
+  if (n < 2 * VL) {
+    split_short(even, odd, from, (uint32_t)n);
+    return;
+  }
+#endif
   uint64_t pairs = n / 2, j = 0;
   for (; j + VL < pairs; j += VL) split_vector(even + j, odd + j, from + 2 * j);
   if (pairs >= VL) split_vector(even + pairs - VL, odd + pairs - VL, from + 2 * (pairs - VL));

@@ -29,6 +29,9 @@ FIL_INLINE void act_row(fx *y, uint32_t n, const fil_epilogue *e, fil_act act) {
 
 static void add_row(fx *y, const fx *residual, uint32_t n) {
   uint32_t i = 0;
+#if FIL_TARGET_NEON_FP16 /* rounded once or twice: the same */
+  for (; i + 8 <= n; i += 8) vst1q_f16(y + i, vaddq_f16(vld1q_f16(y + i), vld1q_f16(residual + i)));
+#endif
   for (; i + VL <= n; i += VL) v_store(y + i, v_add(v_load(y + i), v_load(residual + i)));
   if (i < n) v_store_n(y + i, v_add(v_load_n(y + i, n - i), v_load_n(residual + i, n - i)), n - i);
 }
@@ -38,6 +41,7 @@ void FIL_KERNEL(finish)(const fil_piece *p, const fil_epilogue *e) {
   for (uint32_t r = 0; r < p->rows; r++) {
     fx *y = p->y + r * p->pitch;
     if (p->residual) add_row(y, p->residual + r * p->residual_pitch, p->n);
+    if (e->act == FIL_ACT_NONE) continue;
     switch ((fil_act)e->act) {
 #define X(NAME, name)                                                                              \
   case FIL_ACT_##NAME: act_row(y, p->n, e, FIL_ACT_##NAME); break;
