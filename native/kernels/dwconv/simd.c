@@ -22,11 +22,12 @@ static void zero(fx *to, uint64_t n) { /* whole rows of scratch: whole vectors *
   for (uint64_t j = 0; j < n; j += VL) v_store(to + j, v_zero());
 }
 
-/* n floats and no more: the last vector overlaps the one before. */
+/* n elements and no more: the last vector overlaps the one before, or ends in zeros, as what
+ * follows in scratch is. */
 static void copy(fx *to, const fx *from, uint64_t n) {
   uint64_t j = 0;
   if (n < VL) {
-    v_store_n(to, v_load_n(from, (uint32_t)n), (uint32_t)n);
+    v_store(to, v_load_n(from, (uint32_t)n));
     return;
   }
   for (; j + 4 * VL <= n; j += 4 * VL) {
