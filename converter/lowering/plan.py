@@ -21,6 +21,7 @@ from filigree.converter.lowering import bands
 from filigree.converter.lowering.program import MapParams, Op, Place, Plan, Program
 from filigree.native import enums as c
 from filigree.native._ffi import ffi, lib
+from filigree.native.model import DTYPES
 
 SEARCH_STEPS = 4_000_000  # pairs of neighbours looked at by the local search, all rounds together
 MAX_ARENA = 2**31 - 1
@@ -137,7 +138,8 @@ def _scratch(program: Program, op: Op) -> int:
     weights = ffi.NULL
     if op.weights is not None:
         weights = structs.bare_weights(program.weights[op.weights])
-    return int(lib.fil_op_scratch(structs.bare_op(op), weights))
+    activations = DTYPES[program.tensors[op.output].dtype]
+    return int(lib.fil_op_scratch(structs.bare_op(op), weights, activations))
 
 
 def _scratch_places(

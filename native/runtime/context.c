@@ -100,16 +100,18 @@ uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t pane
   return fil_work(stored + panel_cols, positions, 1, 1);
 }
 
-uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w) {
+uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w, uint8_t activations) {
   uint64_t values = (uint64_t)w->blocks * w->block_rows, group = (uint64_t)w->cols * w->block_rows;
-  if (w->dtype != FIL_F16 || op->kind == FIL_OP_SPMV) return 0;
+  if (w->dtype != FIL_F16 || activations == FIL_F16 || op->kind == FIL_OP_SPMV) return 0;
   uint64_t most = op->kind == FIL_OP_DWCONV || group > FIL_WIDE ? group : FIL_WIDE;
   uint64_t bytes = (values < most ? values : most) * sizeof(float);
   return (bytes + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
 }
 
 int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes) {
-  return op->scratch_bytes >= bytes + fil_wide_scratch(op, &m->weights[op->weights]);
+  uint8_t type = m->tensors[op->out].dtype;
+  uint64_t own = bytes / sizeof(float) * fil_dtype_bytes(type);
+  return op->scratch_bytes >= own + fil_wide_scratch(op, &m->weights[op->weights], type);
 }
 
 /* Where a part of a band has a tensor of its own; NULL: it has none. */
@@ -147,7 +149,9 @@ static float *scratch_from(const fil_run_state *s, const fil_op *op, uint64_t by
 }
 
 float *fil_scratch_of(const fil_run_state *s, const fil_op *op) {
-  return scratch_from(s, op, fil_wide_scratch(op, &s->m->weights[op->weights]));
+  const fil_model *m = s->m;
+  uint8_t type = m->tensors[op->out].dtype;
+  return scratch_from(s, op, fil_wide_scratch(op, &m->weights[op->weights], type));
 }
 
 fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {

@@ -85,10 +85,10 @@ fil_stretch fil_stretch_from(const fil_conv *g, uint32_t from, uint32_t to, int 
 uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t panel_cols);
 
 /* Bytes of scratch into which an op widens its weights, in front of its kernel's own: a multiple of
- * FIL_ALIGN, 0 for float32. */
-uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w);
+ * FIL_ALIGN, 0 if weights are what it computes with. */
+uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w, uint8_t activations);
 
-/* The op's scratch holds that and its kernel's own `bytes`. */
+/* The op's scratch holds that and its kernel's own, which would be `bytes` for float32. */
 int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes);
 
 /* Bytes of scratch that suffice any op: a multiple of FIL_ALIGN. A thread's tensors of a band come

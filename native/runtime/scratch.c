@@ -8,9 +8,10 @@ static uint64_t kernel_scratch(const fil_op *op, uint32_t weight_cols) {
   }
 }
 
-uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights) {
+uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights, uint8_t activations) {
   if (!weights) return 0;
-  return fil_wide_scratch(op, weights) + kernel_scratch(op, weights->cols);
+  uint64_t own = kernel_scratch(op, weights->cols) / sizeof(float) * fil_dtype_bytes(activations);
+  return fil_wide_scratch(op, weights, activations) + own;
 }
 
 /* What a part of any band has of its own. */
@@ -30,7 +31,7 @@ uint64_t fil_part_scratch(const fil_model *m) {
   for (uint32_t i = 0; i < m->op_count; i++) {
     const fil_op *op = &m->ops[i];
     if (op->weights == FIL_NONE) continue;
-    uint64_t bytes = fil_op_scratch(op, &m->weights[op->weights]);
+    uint64_t bytes = fil_op_scratch(op, &m->weights[op->weights], m->tensors[op->out].dtype);
     if (bytes > most) most = bytes;
   }
   return (most + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;

@@ -140,7 +140,7 @@ class Tiny:
             for name, value in values.items():
                 setattr(getattr(op.p, member), name, value)
         weights = ffi.NULL if op.weights == c.FIL_NONE else self.weights[op.weights]
-        op.scratch_bytes = lib.fil_op_scratch(op, weights)
+        op.scratch_bytes = lib.fil_op_scratch(op, weights, self.tensors[out].dtype)
         if op.scratch_bytes:
             op.scratch_offset = self.arena_bytes
             self.arena_bytes = align(self.arena_bytes + op.scratch_bytes)

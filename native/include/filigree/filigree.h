@@ -94,8 +94,9 @@ void fil_run_parallel(const fil_model *m, void *arena, const void *const *inputs
 const void *fil_tensor_data(const fil_model *m, const void *arena, uint32_t tensor);
 
 /* Bytes of scratch an op needs on any ISA. The op's kind and conv/pool/... fields must be filled
- * in; of its weights (NULL if it has none) dtype, block_rows, cols and blocks are read. */
-uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights);
+ * in; of its weights (NULL if it has none) dtype, block_rows, cols and blocks are read.
+ * activations: the element type of its tensors. */
+uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights, uint8_t activations);
 
 /* The best ISA of float32 that this CPU and build have; whether one is present; its name; by name
  * (-1: unknown). */
