@@ -52,6 +52,7 @@ def test_fuzz_open(target: Path, tmp_path: Path) -> None:
         half = tiny.sample(lanes=lanes, half=True).encode()
         (corpus / f"half{lanes}").write_bytes(half)
     (corpus / "one_op").write_bytes(tiny.one_op().encode())
+    (corpus / "converted").write_bytes(tiny.converted().encode())
     done = subprocess.run(
         [
             str(target),

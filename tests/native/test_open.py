@@ -142,6 +142,22 @@ def test_element_types() -> None:
     assert status_of(widened(apart=False).encode())[0] == "E_LIFETIME"
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_kernels_on_float16_want_weights_of_it(half: bool) -> None:
+    t = Tiny(dtype=c.FIL_F16 if half else c.FIL_F32)
+    x = t.port("x", (2, 16))
+    a, b = (t.tensor((2, 4, 4), split=1, dtype=c.FIL_F16) for _ in range(2))
+    y = t.port("y", (2, 16), output=True)
+    w = t.matrix(tiny.prime_paint(2, 2), tiny.prime_paint(2), block_rows=2, coding=0)
+    walk = {"dim": [1, 1, 1, 32], "sa": [0, 0, 0, 1], "so": [0, 0, 0, 1]}
+    t.op(c.FIL_OP_MAP, (x,), a, p={"map": walk})
+    t.op(c.FIL_OP_SPMM, (a,), b, weights=w, p=tiny._conv(2, 4))
+    t.op(c.FIL_OP_MAP, (b,), y, p={"map": walk})
+    t.set_lifetimes()
+    assert t.ops[1].scratch_bytes == 0  # nothing to widen
+    assert status_of(t.encode()) == (("E_ISA", -1) if half else ("E_OP", 1))
+
+
 def widened(*, apart: bool) -> Tiny:
     """A copy from float16 to float32, both of 128 bytes: in place, were they of one type."""
     t = Tiny()
