@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filigree.converter.quantize.options import QuantizeOptions
+
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
     from filigree.converter.report import Report
@@ -29,10 +31,12 @@ class ConvertOptions:
     runs everywhere); ``isa`` narrows it ("avx2"), ``cost_table`` names another: a shipped table
     ("arm64-a55") or the path of one.
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
-    ``dtype``: float32 or float16, of the stored weights; arithmetic is float32.
+    ``dtype``: float32 or float16, of the stored weights, with arithmetic in float32; or int8, of
+    weights, activations and arithmetic, which needs ``calib``; ``quantize`` says how.
     ``activations``: float32 or float16, which needs weights of float16 and, to run, a processor
-    with armv8.2-a+fp16; ``data``: real inputs (.npz or .npy) that show which values are too large
-    for it (None: noise).
+    with armv8.2-a+fp16.
+    ``calib``: real inputs (.npz or .npy), and labels or not: what int8 is calibrated on, and what
+    shows which values are too large for float16 (None: noise).
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
     ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;
@@ -51,7 +55,8 @@ class ConvertOptions:
     objective: str = "time"
     dtype: str = "float32"
     activations: str = "float32"
-    data: Path | None = None
+    calib: Path | None = None
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     batch: int = 1
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     input_layout: str | None = None

@@ -34,10 +34,13 @@ from filigree.converter.lowering import bands, halves
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import Program
+from filigree.converter.passes.graph import dims
+from filigree.converter.quantize.job import Quantized, quantize
 from filigree.converter.report import LayerReport, MemoryReport, Report
 from filigree.converter.sparsity import Choice, CostTable, pack, rearrange, rounding
 
 TARGETS = ("host", "x86-64", "arm64", "wasm")
+INT8 = "int8"
 STAGES = {
     "reading": 0.0,
     "simplifying": 0.1,
@@ -82,10 +85,17 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     stages = _Stages(progress)
     stages.start("reading")
     costs = _costs(options)
-    model = frontends.load(source, external_data=options.external_data)
+    quantized = _quantized(source, options) if options.dtype == INT8 else None
+    if quantized is not None:
+        model = quantized.model
+    else:
+        model = frontends.load(source, external_data=options.external_data)
     stages.start("simplifying")
     model = passes.run(
-        model, batch=options.batch, shapes=dict(options.shapes), outputs=options.outputs
+        model,
+        batch=options.batch,
+        shapes=dict(options.shapes),
+        outputs=() if quantized is not None else options.outputs,
     )
     stages.start("rearranging")
     before = _lowered(model, source, options)
@@ -101,7 +111,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         costs=costs,
         pattern=options.pattern,
         objective=options.objective,
-        dtype=options.dtype,
+        dtype="float32" if quantized is not None else options.dtype,
     )
     narrowed = _narrowed(program, options)
     program = narrowed.program
@@ -111,11 +121,42 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
     check(program, "planned")
     stages.start("writing")
     report = _report(program, choices, options, costs, arranged, narrowed.kept)
+    if quantized is not None:
+        report = report.with_quantized(quantized)
     program = dataclasses.replace(program, meta=_meta(program, source, options, report))
     data = packfile.encode(program)
     packfile.validate(data)
     stages.finish()
     return Converted(program, data, report, stages.seconds)
+
+
+def _quantized(source: Path, options: ConvertOptions) -> Quantized:
+    if options.calib is None:
+        raise UsageError("int8 needs real inputs to be calibrated on", hint="--calib DATA")
+
+    def load() -> ir.Model:
+        return frontends.load(source, external_data=options.external_data)
+
+    shapes = dict(options.shapes)
+    simple = passes.run(
+        load(), batch=options.batch, shapes=shapes, outputs=options.outputs, portable=True
+    )
+    shape = dims(simple.graph.inputs[0])[1:]
+    return quantize(
+        load,
+        options.quantize,
+        _prepared(options.calib, shape, options),
+        batch=options.batch,
+        shapes=shapes,
+        outputs=options.outputs,
+    )
+
+
+def _prepared(
+    path: Path, shape: tuple[int, ...], options: ConvertOptions, *, most: int | None = None
+) -> calibration.Data:
+    raw = calibration.load(path, shape=shape, most=most)
+    return calibration.prepared(raw, mean=options.mean, scale=options.scale)
 
 
 def _costs(options: ConvertOptions) -> CostTable:
@@ -153,11 +194,10 @@ def _narrowed(program: Program, options: ConvertOptions) -> halves.Narrowed:
 
 def _samples(program: Program, options: ConvertOptions) -> list[list[NDArray[Any]]]:
     """Inputs to try the program on."""
-    if options.data is None:
+    if options.calib is None:
         return [[*_noise(program)]]
     shape = program.inputs[0].shape
-    raw = calibration.load(options.data, shape=shape[1:], most=SAMPLES * shape[0])
-    found = calibration.prepared(raw, mean=options.mean, scale=options.scale)
+    found = _prepared(options.calib, shape[1:], options, most=SAMPLES * shape[0])
     return [[x] for x in found.batches(shape[0])]
 
 

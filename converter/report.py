@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
+    from filigree.converter.quantize.job import Quantized, QuantizedLayer
     from filigree.converter.sparsity.select import Choice
 
 DIGITS = 4  # of predicted figures: the tables are not better
@@ -98,7 +99,9 @@ class MemoryReport:
 class Report:
     """The whole conversion; ``costs`` says which cost table chose, and where it is from;
     ``rearranged``: what ``sparsity.rearrange`` did, if anything; ``activations``: their element
-    type, and ``kept``: of float16, the nodes that compute in float32 and why."""
+    type, and ``kept``: of float16, the nodes that compute in float32 and why; ``quantized``: how
+    many layers are int8, the output's signal to noise in decibel, and accuracy before and after
+    (None without labels)."""
 
     name: str
     target: str
@@ -108,7 +111,29 @@ class Report:
     rearranged: dict[str, Any] | None = None
     activations: str = "float32"
     kept: dict[str, str] = field(default_factory=dict)
+    quantized: dict[str, Any] | None = None
+
+    def with_quantized(self, found: Quantized) -> Report:
+        """The same, saying what int8 cost."""
+        levels = {layer.name: layer for layer in found.layers}
+        layers = tuple(
+            replace(layer, rounding=_level(levels[layer.node])) if layer.node in levels else layer
+            for layer in self.layers
+        )
+        whole = {
+            "layers": sum(not layer.kept_float for layer in found.layers),
+            "of": len(found.layers),
+            "output_signal_to_noise": found.output_signal_to_noise,
+            "accuracy_before": found.accuracy_before,
+            "accuracy_after": found.accuracy_after,
+        }
+        return replace(self, layers=layers, quantized=whole)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return {**asdict(self), "layers": [layer.to_json() for layer in self.layers]}
+
+
+def _level(layer: QuantizedLayer) -> str:
+    kept = "stays float32, " if layer.kept_float else ""
+    return f"{kept}{layer.signal_to_noise:.1f} dB over its error"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from filigree.cli.console import console, plural, size
+from filigree.cli.console import console, percent, plural, size
 from filigree.cli.options import (
     byte_size,
     dims,
@@ -18,6 +18,7 @@ from filigree.cli.options import (
     json_option,
     mean_option,
     named_dims,
+    names,
     no_rearrange_option,
     register,
     report_option,
@@ -26,8 +27,10 @@ from filigree.cli.options import (
 
 if TYPE_CHECKING:
     from filigree.converter import Converted, ConvertOptions
+    from filigree.converter.quantize.options import QuantizeOptions
 
 PATTERNS = ("auto", "dense", "1x1", "2x1", "4x1", "8x1")
+RANGES = ("mse", "minmax", "percentile", "entropy")
 BANDS = ("auto", "small", "off")
 DTYPES = ("float32", "float16")  # of weights and of activations
 TARGETS = ("host", "x86-64", "arm64", "wasm")
@@ -40,7 +43,10 @@ class Flags:
     pattern: str
     dtype: str
     activations: str
-    data: Path | None
+    calib: Path | None
+    ranges: str
+    keep_float: tuple[str, ...] | None
+    accuracy_budget: float | None
     target: str
     cost_table: str | None
     batch: int
@@ -77,10 +83,10 @@ class Flags:
 )
 @click.option(
     "--dtype",
-    type=click.Choice(DTYPES),
+    type=click.Choice((*DTYPES, "int8")),
     default="float32",
     show_default=True,
-    help="What weights are stored as; arithmetic is float32 either way.",
+    help="float16: what weights are stored as; int8: what everything is, after --calib.",
 )
 @click.option(
     "--activations",
@@ -91,9 +97,30 @@ class Flags:
     "to run, a processor with armv8.2-a+fp16.",
 )
 @click.option(
-    "--data",
+    "--calib",
     type=click.Path(path_type=Path),
-    help="Real inputs (.npz), to see which layers' values float16 cannot hold.",
+    metavar="DATA",
+    help="Real inputs (.npz), with labels or without: what int8 is calibrated on, and what shows "
+    "which values float16 cannot hold.",
+)
+@click.option(
+    "--ranges",
+    type=click.Choice(RANGES),
+    default="mse",
+    show_default=True,
+    help="Of int8: what of each value's distribution the 8 bits cover.",
+)
+@click.option(
+    "--keep-float",
+    type=names,
+    metavar="LAYER,...",
+    help="Of int8: layers that stay float32; * and ? stand for anything.",
+)
+@click.option(
+    "--accuracy-budget",
+    type=click.FloatRange(0),
+    metavar="POINTS",
+    help="Of int8: keep the most sensitive layers float32 until no more accuracy is lost.",
 )
 @click.option(
     "--target",
@@ -171,7 +198,7 @@ def command(
     asked = Flags(**flags)
     with nothing_written():
         check_paths(
-            reads=[model, asked.labels, asked.table, asked.data], writes=[out, report], force=force
+            reads=[model, asked.labels, asked.table, asked.calib], writes=[out, report], force=force
         )
         from filigree.cli.tasks.conversion import check_budget
         from filigree.converter import packfile
@@ -209,7 +236,8 @@ def _options(flags: Flags) -> ConvertOptions:
         pattern=flags.pattern,
         dtype=flags.dtype,
         activations=flags.activations,
-        data=flags.data,
+        calib=flags.calib,
+        quantize=_quantize(flags),
         target=flags.target,
         cost_table=flags.table or flags.cost_table,
         batch=flags.batch,
@@ -224,6 +252,16 @@ def _options(flags: Flags) -> ConvertOptions:
         rearrange=not flags.no_rearrange,
         effort=flags.effort,
         bands=flags.bands,
+    )
+
+
+def _quantize(flags: Flags) -> QuantizeOptions:
+    from filigree.converter.quantize.options import QuantizeOptions
+
+    return QuantizeOptions(
+        ranges=flags.ranges,
+        keep_float=flags.keep_float or (),
+        accuracy_budget=flags.accuracy_budget,
     )
 
 
@@ -274,6 +312,8 @@ def _show(model: Path, out: Path, converted: Converted) -> None:
             f"{arranged['blocks_before']:,} -> {arranged['blocks_after']:,} stored blocks of "
             f"{arranged['block_rows']}x1"
         )
+    if converted.report.quantized:
+        console.line(_quantized(converted.report.quantized))
     if converted.report.activations != "float32":
         for line in halved(converted.report):
             console.line(line)
@@ -281,6 +321,17 @@ def _show(model: Path, out: Path, converted: Converted) -> None:
         console.line()
         console.table(*table(found))
         console.line()
+
+
+def _quantized(found: dict[str, Any]) -> str:
+    text = (
+        f"{found['layers']} of {plural(found['of'], 'layer')} in int8, the output "
+        f"{found['output_signal_to_noise']:.1f} dB over its error"
+    )
+    if found["accuracy_before"] is None:
+        return text
+    was, now = percent(found["accuracy_before"]), percent(found["accuracy_after"])
+    return f"{text}; accuracy on the calibration data {was} before, {now} after"
 
 
 def _page(model: Path, converted: Converted) -> bytes:

@@ -108,7 +108,7 @@ def command(
     DequantizeLinear, ready for filigree convert or any other tool."""
     from filigree.cli.failures import check_paths, nothing_written
     from filigree.cli.tasks import quantizing
-    from filigree.converter.quantize.job import QuantizeOptions
+    from filigree.converter.quantize.options import QuantizeOptions
 
     given = Samples(**flags)
     options = QuantizeOptions(

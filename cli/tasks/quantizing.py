@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from filigree.converter.calibration import Data
-    from filigree.converter.quantize.job import Quantized, QuantizeOptions
+    from filigree.converter.quantize.job import Quantized
+    from filigree.converter.quantize.options import QuantizeOptions
 
 Progress = Callable[[str, float], None]
 

@@ -8,7 +8,7 @@ function of the model, the options and the data alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,25 +20,12 @@ from filigree.converter.errors import UsageError
 from filigree.converter.passes.graph import initializer
 from filigree.converter.quantize import correct, judge, qdq
 from filigree.converter.quantize.observe import histograms
+from filigree.converter.quantize.options import QuantizeOptions
 from filigree.converter.quantize.ranges import METHODS, Histogram, Params, choose
 
 MOST_BATCH = 16
 JUDGED = 64  # samples that tell how sensitive a layer is
 WEIGHTS = ("minmax", "mse")
-
-
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """``ranges``: a name of ranges.METHODS, for activations; ``weights``: minmax or mse.
-    ``keep_float``: names of layers, * and ? allowed. ``accuracy_budget``: points (1 is 1 %) of
-    accuracy on the data that may be lost; the most sensitive layers stay float until no more is.
-    ``bias_correction``: whether biases make up for what rounding does to means."""
-
-    ranges: str = "mse"
-    weights: str = "minmax"
-    bias_correction: bool = True
-    keep_float: tuple[str, ...] = ()
-    accuracy_budget: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +41,7 @@ class QuantizedLayer:
 
 @dataclass(frozen=True)
 class Quantized:
-    """``model``: ONNX, of batch 1. Accuracies are None without labels."""
+    """``model``: ONNX, of the batch asked for. Accuracies are None without labels."""
 
     model: ir.Model
     layers: tuple[QuantizedLayer, ...]
@@ -67,19 +54,43 @@ Load = Callable[[], ir.Model]
 
 
 def quantize(
-    load: Load, options: QuantizeOptions, data: Data, *, progress: Progress | None = None
+    load: Load,
+    options: QuantizeOptions,
+    data: Data,
+    *,
+    batch: int = 1,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    outputs: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Quantized:
-    """Quantise the model that ``load()`` gives anew each time.
+    """Quantise the model that ``load()`` gives anew each time; ``batch``, ``shapes`` and
+    ``outputs`` are those of ``passes.run``.
 
     Raises UsageError for options that do not fit the model or the data, all problems at once, and
     what ``passes.run`` raises.
     """
-    return _Job(load, options, data, progress or (lambda stage, fraction: None)).run()
+    form = _Form(load, batch, shapes or {}, tuple(outputs))
+    return _Job(form, options, data, progress or (lambda stage, fraction: None)).run()
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The model, and in which shapes and up to which values it is wanted."""
+
+    load: Load
+    batch: int
+    shapes: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+
+    def graph(self, batch: int) -> ir.Model:
+        return passes.run(
+            self.load(), batch=batch, shapes=self.shapes, outputs=self.outputs, portable=True
+        )
 
 
 class _Job:
-    def __init__(self, load: Load, options: QuantizeOptions, data: Data, tell: Progress) -> None:
-        self._load, self.options, self.data, self._tell = load, options, data, tell
+    def __init__(self, form: _Form, options: QuantizeOptions, data: Data, tell: Progress) -> None:
+        self._form, self.options, self.data, self._tell = form, options, data, tell
         batch = max(1, min(MOST_BATCH, len(data)))
         self._batch = batch
         self.exact = self._graph(batch)
@@ -100,7 +111,7 @@ class _Job:
     # --- parts ---
 
     def _graph(self, batch: int) -> ir.Model:
-        model = passes.run(self._load(), batch=batch, portable=True)
+        model = self._form.graph(batch)
         for node in qdq.layers_of(model):
             _with_bias(model, node)
         return model
@@ -192,7 +203,7 @@ class _Job:
             QuantizedLayer(name, name in self.keep, levels[pairs[name][0]], self.alone.get(name))
             for name in self.layers
         )
-        final = self._rounded(1, self.keep)
+        final = self._rounded(self._form.batch, self.keep)
         if self.options.bias_correction:
             correct.copy(made, final, [n for n in self.layers if n not in self.keep])
         return Quantized(final, layers, min(levels[n] for n in outputs), before, after)

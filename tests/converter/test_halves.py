@@ -100,7 +100,7 @@ def test_what_float16_cannot_hold_stays_float32_by_name(tmp_path: Path) -> None:
 def test_real_data_says_how_large_values_become(tmp_path: Path) -> None:
     data = tmp_path / "x.npz"
     np.savez(data, x=np.full((3, 3, 12, 12), 3e4, np.float32))
-    made = narrowed(network(), tmp_path, data=data)
+    made = narrowed(network(), tmp_path, calib=data)
     assert set(made.report.kept) >= {"wide"}
     assert '"input"' not in str(made.report.kept)
 

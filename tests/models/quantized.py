@@ -20,7 +20,8 @@ import onnx_ir as ir
 from filigree.converter import Converted, ConvertOptions, convert
 from filigree.converter.calibration import Data
 from filigree.converter.frontends import onnx as frontend
-from filigree.converter.quantize.job import Quantized, QuantizeOptions, quantize
+from filigree.converter.quantize.job import Quantized, quantize
+from filigree.converter.quantize.options import QuantizeOptions
 from tests.conftest import DATA
 from tests.models.halves import F32, outputs, samples
 from tests.models.zoo import ZOO, Entry

@@ -14,7 +14,8 @@ from filigree.converter.calibration import Data
 from filigree.converter.errors import UsageError
 from filigree.converter.frontends import onnx as frontend
 from filigree.converter.quantize import qdq
-from filigree.converter.quantize.job import Quantized, QuantizeOptions, quantize
+from filigree.converter.quantize.job import Quantized, quantize
+from filigree.converter.quantize.options import QuantizeOptions
 from filigree.converter.quantize.ranges import weight_scales
 from tests.converter.small import graph_of, model, onnx_runtime
 
