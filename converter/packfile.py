@@ -34,6 +34,7 @@ from filigree.converter.lowering.program import (
     Tensor,
     Weights,
 )
+from filigree.converter.quantize.marks import Quant
 from filigree.converter.sparsity import pattern
 from filigree.native import enums as c
 from filigree.native._ffi import ffi, lib
@@ -41,6 +42,7 @@ from filigree.native.model import DTYPES, ITEM_OF
 
 Bytes = NDArray[np.uint8]
 TYPES = {number: np.dtype(name).newbyteorder("<") for name, number in DTYPES.items()}
+TYPES[c.FIL_S32] = np.dtype("<i4")
 
 
 @dataclass
@@ -192,6 +194,8 @@ def _blob_offsets(weights: Weights, constants: _Constants) -> dict[str, int]:
         "values_offset": constants.add(packing.values),
         "bias_offset": constants.add(packing.bias),
     }
+    if packing.multipliers is not None:
+        offsets["multiplier_offset"] = constants.add(packing.multipliers)
     if packing.index is not None and packing.counts is not None:
         offsets["index_offset"] = constants.add(packing.index)
         offsets["count_offset"] = constants.add(packing.counts)
@@ -373,7 +377,9 @@ def _tensors_of(model: Any, file: Bytes, meta: dict[str, Any]) -> dict[str, Tens
 def _tensor_of(model: Any, file: Bytes, i: int, name: str) -> Tensor:
     t = model.tensors[i]
     shape = tuple(t.dim[0 : t.rank])
-    tensor = Tensor(name, shape, t.split, t.pitch, Place(t.place), dtype=TYPES[t.dtype].name)
+    quant = Quant(float(t.scale), int(t.zero)) if t.dtype in (c.FIL_S8, c.FIL_U8) else None
+    dtype = TYPES[t.dtype].name
+    tensor = Tensor(name, shape, t.split, t.pitch, Place(t.place), dtype=dtype, quant=quant)
     if tensor.place is not Place.CONST:
         return tensor
     at, count = _constants_at(model) + t.offset, tensor.planes * tensor.pitch
@@ -423,7 +429,8 @@ def _weights_of(model: Any, file: Bytes, i: int, layer: str) -> Weights:
     w = model.weights[i]
     packing = _packing_of(file[_constants_at(model) :], w)
     matrix = pattern.decode(packing, rows=w.rows, cols=w.cols)
-    return Weights(layer, matrix, packing.bias[: w.rows], packing)
+    factors = None if packing.multipliers is None else packing.multipliers[: w.rows]
+    return Weights(layer, matrix, packing.bias[: w.rows], packing, factors)
 
 
 def _packing_of(constants: Bytes, w: Any) -> Packing:
@@ -432,14 +439,20 @@ def _packing_of(constants: Bytes, w: Any) -> Packing:
         kind, size = ("<u1", 1) if w.coding == c.FIL_CODING_D8 else ("<u2", 2)
         index = constants[w.index_offset :][: w.blocks * size].view(kind).copy()
         counts = constants[w.count_offset :][: w.groups * 2].view("<u2").astype(np.uint16)
+    rows, stored, bias, factors = w.groups * w.block_rows, w.blocks, c.FIL_F32, None
+    if w.dtype == c.FIL_S8:
+        stored = pattern.in_quads(w.blocks, w.groups, counts)
+        factors = _values(constants, w.multiplier_offset, rows)
+        bias = c.FIL_S32
     packing = Packing(
         block_rows=w.block_rows,
         coding=w.coding,
         blocks=w.blocks,
-        values=_values(constants, w.values_offset, w.blocks * w.block_rows, dtype=w.dtype),
+        values=_values(constants, w.values_offset, stored * w.block_rows, dtype=w.dtype),
         index=index,
         counts=counts,
-        bias=_values(constants, w.bias_offset, w.groups * w.block_rows),
+        bias=_values(constants, w.bias_offset, rows, dtype=bias),
+        multipliers=factors,
     )
     return Packing(**{**packing.__dict__, "bridges": pattern.count_bridges(packing)})
 

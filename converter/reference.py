@@ -3,7 +3,8 @@
 Every operation does what ``native/kernels/<name>/ref.c`` says, in numpy. Three things make a wrong
 program show: weights come from their packing where there is one; every tensor has a buffer of its
 own, NaN until written, the planes' padding for good; and not-a-number propagates, through maxima
-too. An access outside a tensor is an error. What a float16 tensor holds is rounded to that.
+too. An access outside a tensor is an error. What a float16 tensor holds is rounded to that. int8
+is exact: the very integers that kernels give.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from filigree.converter.activate import activated
 from filigree.converter.lowering.bands import unbanded
 from filigree.converter.lowering.program import (
-    Activation,
+    FLOAT_KINDS,
     ConvParams,
     MapParams,
     MatmulParams,
@@ -32,6 +34,7 @@ from filigree.converter.lowering.program import (
     Tensor,
     Weights,
 )
+from filigree.converter.quantize.marks import HIGH, LOW, Quant
 from filigree.converter.sparsity import pattern
 from filigree.native import enums as c
 
@@ -137,14 +140,54 @@ class _Step:
         """act(``values``) to out, from its offset on."""
         at = self.op.out_offset
         view = self._view(self.op.output, at, shape=values.shape, strides=strides)
-        tensor = self.program.tensors[self.op.output]
-        view[...] = _rounded(_activated(values, self.op.act), tensor, moved=self.moved)
+        out = self.program.tensors[self.op.output]
+        if self.op.kind not in FLOAT_KINDS:
+            values = _rounded(activated(values, self.op.act), out, moved=self.moved)
+        view[...] = values
 
     def write_planes(self, values: F64) -> None:
-        """act(residual + ``values``) to out, ``values`` [planes, positions]."""
+        """act(residual + ``values``) to out, ``values`` [planes, positions]; for int8, the sums."""
+        if self.op.kind in FLOAT_KINDS:
+            values = self._requantized(values)
+            self.write(values, (self.pitch(self.op.output), 1))
+            return
         if len(self.op.inputs) > 1:
             values = values + self.read(1, values.shape, (self.pitch(self.op.inputs[1]), 1))
         self.write(values, (self.pitch(self.op.output), 1))
+
+    def quant(self, slot: int | None = None) -> Quant:
+        """What the integers of in[slot], or of out, stand for."""
+        name = self.op.output if slot is None else self.op.inputs[slot]
+        found = self.program.tensors[name].quant
+        assert found is not None  # lowering.check: kinds on int8 have int8
+        return found
+
+    def rescaled(self, x: NDArray[np.float32]) -> F64:
+        """float32 to the nearest integers of out, ties to even, between the op's bounds."""
+        zero, lo, hi = self.quant().zero, *self.bounds()
+        steps = np.rint(np.minimum(np.maximum(x, lo - zero), hi - zero))
+        return steps.astype(np.float64) + zero
+
+    def bounds(self) -> tuple[float, float]:
+        """What the op's activation leaves of int8."""
+        act = self.op.act
+        return (act.lo, act.hi) if act.kind == c.FIL_ACT_CLAMP else (LOW, HIGH)
+
+    def kept(self, x: F64) -> F64:
+        """Integers that stand for the same in out."""
+        return np.clip(x, *self.bounds())
+
+    def _requantized(self, sums: F64) -> F64:
+        """``sums`` [planes, positions], whole numbers, as ``kernels/q8.h`` rounds them."""
+        factors = self.program.weights[self.op.weights or ""].multipliers
+        assert factors is not None  # lowering.check
+        per_row = factors[None, :] if self.op.kind == c.FIL_OP_QSPMV else factors[:, None]
+        x = sums.astype(np.float32) * per_row
+        if len(self.op.inputs) > 1:
+            y = self.read(1, sums.shape, (self.pitch(self.op.inputs[1]), 1))
+            y = (y - self.quant(1).zero).astype(np.float32)
+            x = x + y * (np.float32(self.quant(1).scale) / np.float32(self.quant().scale))
+        return self.rescaled(x)
 
     def weights(self) -> tuple[F64, F64]:
         """Matrix [rows, cols] and bias [rows], as stored."""
@@ -176,21 +219,6 @@ def _stored(weights: Weights) -> tuple[F64, F64]:
 
 # --- activations and element-wise functions: act.def and map.def ---
 
-_ACTIVATIONS: dict[int, Callable[[F64, float, float], F64]] = {
-    c.FIL_ACT_NONE: lambda x, lo, hi: x,
-    c.FIL_ACT_CLAMP: lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi),
-    c.FIL_ACT_HARDSIGMOID: lambda x, lo, hi: np.clip(lo * x + hi, 0, 1),
-    c.FIL_ACT_HARDSWISH: lambda x, lo, hi: x * np.clip(lo * x + hi, 0, 1),
-    c.FIL_ACT_SIGMOID: lambda x, lo, hi: 1 / (1 + np.exp(-x)),
-    c.FIL_ACT_TANH: lambda x, lo, hi: np.tanh(x),
-    c.FIL_ACT_LEAKYRELU: lambda x, lo, hi: np.where(x < 0, lo * x, x),
-    c.FIL_ACT_SILU: lambda x, lo, hi: x * (1 / (1 + np.exp(-x))),
-    c.FIL_ACT_EXP: lambda x, lo, hi: np.exp(x),
-    c.FIL_ACT_SQRT: lambda x, lo, hi: np.sqrt(x),
-    c.FIL_ACT_ABS: lambda x, lo, hi: np.abs(x),
-    c.FIL_ACT_NEG: lambda x, lo, hi: -x,
-}
-
 _MAPS: dict[int, Callable[[F64, F64], F64]] = {
     c.FIL_MAP_ADD: np.add,
     c.FIL_MAP_SUB: np.subtract,
@@ -206,11 +234,6 @@ _REDUCES: dict[int, Callable[..., F64]] = {
     c.FIL_REDUCE_SUM: np.sum,
     c.FIL_REDUCE_MAX: np.max,
 }
-
-
-def _activated(x: F64, act: Activation) -> F64:
-    """``act.def``, with lo and hi rounded to float32 as the packed model stores them."""
-    return _ACTIVATIONS[act.kind](x, float(np.float32(act.lo)), float(np.float32(act.hi)))
 
 
 def _rounded(x: F64, tensor: Tensor, *, moved: np.random.Generator | None) -> F64:
@@ -273,10 +296,15 @@ def _spmv(s: _Step, g: ConvParams) -> None:
     s.write_planes((matrix @ x + bias)[None, :])  # rows are contiguous, as one plane's positions
 
 
+def _outside(s: _Step) -> float:
+    """What a convolution reads outside its input."""
+    return s.quant(0).zero if s.op.kind in FLOAT_KINDS else 0.0
+
+
 def _conv(s: _Step, g: ConvParams) -> None:
     matrix, bias = s.weights()
     x = s.read(0, (g.channels, g.in_h, g.in_w), (g.cs, g.ys, g.xs))
-    columns = np.zeros((g.channels, g.kh * g.kw, g.out_h, g.out_w))
+    columns = np.full((g.channels, g.kh * g.kw, g.out_h, g.out_w), float(_outside(s)))
     for tap, at_out, at_in in _taps(g):
         columns[:, tap][at_out] = x[at_in]
     s.write_planes(matrix @ columns.reshape(matrix.shape[1], -1) + bias[:, None])
@@ -285,9 +313,11 @@ def _conv(s: _Step, g: ConvParams) -> None:
 def _dwconv(s: _Step, g: ConvParams) -> None:
     matrix, bias = s.weights()
     x = s.read(0, (g.channels, g.in_h, g.in_w), (g.cs, g.ys, g.xs))
+    outside = _outside(s)
     sums = np.zeros((g.channels, g.out_h, g.out_w)) + bias[:, None, None]
+    sums += outside * matrix.sum(axis=1)[:, None, None]
     for tap, at_out, at_in in _taps(g):
-        sums[at_out] += matrix[:, tap, None, None] * x[at_in]
+        sums[at_out] += matrix[:, tap, None, None] * (x[at_in] - outside)
     s.write_planes(sums.reshape(g.channels, -1))
 
 
@@ -339,6 +369,89 @@ def _pixels(s: _Step, g: ConvParams) -> None:
     s.write(planes.reshape(g.channels, -1), (s.pitch(s.op.output), 1))
 
 
+# --- int8: sums are exact in float64, and what is float32 in kernels/q8.h is float32 here ---
+
+
+def _ratio(a: float, b: float) -> np.float32:
+    return np.float32(np.float32(a) / np.float32(b))
+
+
+def _qpool(s: _Step, g: PoolParams) -> None:
+    x = s.read(0, (g.channels, g.in_h, g.in_w), (s.pitch(s.op.inputs[0]), g.in_w, 1))
+    is_max, zero = g.mode == c.FIL_POOL_MAX, s.quant(0).zero
+    found = np.full((g.channels, g.out_h, g.out_w), -np.inf if is_max else 0.0)
+    for _, at_out, at_in in _taps(g):
+        if is_max:
+            found[at_out] = np.maximum(found[at_out], x[at_in])
+        else:
+            found[at_out] += x[at_in] - zero
+    taps = _counts(g)
+    count = np.maximum(_counts(_padded(g)) if g.mode == c.FIL_POOL_AVG_PAD else taps, 1)
+    mean = found.astype(np.float32) * (
+        _ratio(s.quant(0).scale, s.quant().scale) / count.astype(np.float32)
+    )
+    made = s.kept(found) if is_max else s.rescaled(mean)
+    made = np.where(taps > 0, made, s.kept(np.asarray(s.quant().zero, np.float64)))
+    s.write(made.reshape(g.channels, -1), (s.pitch(s.op.output), 1))
+
+
+def _qmap(s: _Step, g: MapParams) -> None:
+    fn = s.op.fn
+    if fn == c.FIL_QMAP_FILL:
+        s.write(np.full(g.dim, s.op.act.lo), g.so)
+        return
+    x = s.read(0, g.dim, g.sa)
+    if fn == c.FIL_QMAP_TABLE:
+        table = s.buffers[s.op.inputs[1]][s.op.y_offset :]
+        s.write(np.where(np.isnan(x), np.nan, table[np.nan_to_num(x).astype(int) - LOW]), g.so)
+    elif fn == c.FIL_QMAP_COPY:
+        s.write(s.kept(x), g.so)
+    elif fn == c.FIL_QMAP_FLIP:
+        s.write(x - 128 if s.program.tensors[s.op.output].dtype == "int8" else x + 128, g.so)
+    elif fn == c.FIL_QMAP_QUANTIZE:
+        steps = x.astype(np.float32) / np.float32(s.quant().scale)
+        s.write(s.rescaled(np.where(np.isnan(steps), np.float32(-np.inf), steps)), g.so)
+    elif fn == c.FIL_QMAP_DEQUANTIZE:
+        steps = (x - s.quant(0).zero).astype(np.float32)
+        s.write((steps * np.float32(s.quant(0).scale)).astype(np.float64), g.so)
+    else:
+        s.write(s.rescaled(_of_two(s, x, s.read(1, g.dim, g.sb))), g.so)
+
+
+def _of_two(s: _Step, x: F64, y: F64) -> NDArray[np.float32]:
+    a, b, out = s.quant(0), s.quant(1), s.quant()
+    left, right = (x - a.zero).astype(np.float32), (y - b.zero).astype(np.float32)
+    if s.op.fn == c.FIL_QMAP_MUL:
+        factor = np.float32(a.scale) * np.float32(b.scale) / np.float32(out.scale)
+        return np.asarray(left * right * factor, np.float32)
+    left, right = left * _ratio(a.scale, out.scale), right * _ratio(b.scale, out.scale)
+    return np.asarray(left + right if s.op.fn == c.FIL_QMAP_ADD else left - right, np.float32)
+
+
+def _qreduce(s: _Step, g: ReduceParams) -> None:
+    x = s.read(0, (g.outer, g.reduce, g.inner), (g.outer_s, g.reduce_s, g.inner_s))
+    if g.fn == c.FIL_REDUCE_MAX:
+        s.write(s.kept(x.max(axis=1)), (g.outer_so, g.inner_so))
+        return
+    factor = _ratio(s.quant(0).scale, s.quant().scale)
+    if g.fn == c.FIL_REDUCE_MEAN:
+        factor = np.float32(factor / np.float32(g.reduce))
+    sums = (x - s.quant(0).zero).sum(axis=1).astype(np.float32)
+    s.write(s.rescaled(sums * factor), (g.outer_so, g.inner_so))
+
+
+def _qsoftmax(s: _Step, g: SoftmaxParams) -> None:
+    strides = (g.outer_s, g.axis_s, g.inner_s)
+    x = s.read(0, (g.outer, g.axis, g.inner), strides)
+    table = s.buffers[s.op.inputs[1]][s.op.y_offset :].astype(np.float32)
+    powers = table[np.nan_to_num(x.max(axis=1, keepdims=True) - x).astype(int)]
+    total = np.zeros_like(powers[:, :1])
+    for i in range(g.axis):
+        total = total + powers[:, i : i + 1]
+    factor = np.float32(1) / (total * np.float32(s.quant().scale))
+    s.write(s.rescaled(powers * factor), strides)
+
+
 _KINDS: dict[int, Callable[[_Step, Any], None]] = {
     c.FIL_OP_SPMM: _spmm,
     c.FIL_OP_CONV: _conv,
@@ -350,4 +463,12 @@ _KINDS: dict[int, Callable[[_Step, Any], None]] = {
     c.FIL_OP_SOFTMAX: _softmax,
     c.FIL_OP_MATMUL: _matmul,
     c.FIL_OP_PIXELS: _pixels,
+    c.FIL_OP_QSPMM: _spmm,
+    c.FIL_OP_QCONV: _conv,
+    c.FIL_OP_QDWCONV: _dwconv,
+    c.FIL_OP_QSPMV: _spmv,
+    c.FIL_OP_QPOOL: _qpool,
+    c.FIL_OP_QMAP: _qmap,
+    c.FIL_OP_QREDUCE: _qreduce,
+    c.FIL_OP_QSOFTMAX: _qsoftmax,
 }

@@ -40,6 +40,14 @@ PARAMS: Mapping[int, type[Params]] = {
     c.FIL_OP_SOFTMAX: SoftmaxParams,
     c.FIL_OP_MATMUL: MatmulParams,
     c.FIL_OP_PIXELS: ConvParams,
+    c.FIL_OP_QSPMM: ConvParams,
+    c.FIL_OP_QCONV: ConvParams,
+    c.FIL_OP_QDWCONV: ConvParams,
+    c.FIL_OP_QSPMV: ConvParams,
+    c.FIL_OP_QPOOL: PoolParams,
+    c.FIL_OP_QMAP: MapParams,
+    c.FIL_OP_QREDUCE: ReduceParams,
+    c.FIL_OP_QSOFTMAX: SoftmaxParams,
 }
 """Which parameters an op kind takes (the third column of ``op.def``)."""
 
@@ -67,7 +75,8 @@ def bare_weights(weights: Weights) -> Any:
     """A ``fil_weights`` without offsets: enough for ``fil_op_scratch``; float32 until packed."""
     if weights.packing is not None:
         return weights_struct(weights, {})
-    return ffi.new("fil_weights *", {"dtype": c.FIL_F32, "cols": weights.cols})
+    dtype = c.FIL_F32 if weights.multipliers is None else c.FIL_S8
+    return ffi.new("fil_weights *", {"dtype": dtype, "cols": weights.cols})
 
 
 def op_struct(
@@ -120,12 +129,14 @@ def tensor_struct(tensor: Tensor, *, offset: int, lifetime: tuple[int, int]) -> 
             "bytes": tensor.nbytes,
             "first_op": lifetime[0],
             "last_op": lifetime[1],
+            "scale": tensor.quant.scale if tensor.quant else 0.0,
+            "zero": tensor.quant.zero if tensor.quant else 0,
         },
     )
 
 
 def weights_struct(weights: Weights, offsets: Mapping[str, int]) -> Any:
-    """``fil_weights`` of packed weights; ``offsets`` are its four ``*_offset`` fields."""
+    """``fil_weights`` of packed weights; ``offsets`` are its ``*_offset`` fields."""
     packing = weights.packing
     assert packing is not None  # lowering.check: every weights is packed
     return ffi.new(

@@ -48,6 +48,7 @@ ITEM_OF = {
 DTYPES: Mapping[str, int] = {
     "float32": lib.FIL_F32,
     "float16": lib.FIL_F16,
+    "int8": lib.FIL_S8,
     "uint8": lib.FIL_U8,
 }
 """Element types of weights and tensors, by numpy's name."""
@@ -72,12 +73,14 @@ class BadFile(Exception):
 
 @dataclass(frozen=True)
 class Port:
-    """A program input or output: contiguous row-major elements of ``shape``, of a type by numpy's
-    name: float32, or uint8 (inputs alone)."""
+    """A program input or output: contiguous row-major ``dtype`` of ``shape``; integers q stand for
+    (q - ``zero``) * ``scale``."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    scale: float = 0.0
+    zero: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class Model:
         self._team = Team(threads, scratch_bytes=int(lib.fil_parallel_scratch(self._m)))
         self._lock = threading.RLock()  # a trace callback looks at tensors
         self._ran = False
-        ports = [_port(self._m, i, source=source) for i in range(_io_count(self._m))]
+        ports = [_port(self._m, self._m.io[i], source=source) for i in range(_io_count(self._m))]
         self.inputs = ports[: self._m.input_count]
         self.outputs = ports[self._m.input_count :]
 
@@ -248,7 +251,7 @@ class Model:
         arrays = self._arrays(inputs)
         if self._batch(arrays) is not None:
             raise ValueError("time_ops takes one sample")
-        outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
+        outputs = [np.empty(p.shape, p.dtype) for p in self.outputs]
         ins, outs, _kept = _buffers(arrays, outputs)
         spent = np.zeros(self.op_count, np.uint64)
         with self._lock:
@@ -277,14 +280,15 @@ class Model:
                 raised.append(error)
 
         with self._lock:
-            outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
+            outputs = [np.empty(p.shape, p.dtype) for p in self.outputs]
             self._call(arrays, outputs, call)
         if raised:
             raise raised[0]
         return tuple(outputs)
 
     def tensor(self, index: int) -> F32:
-        """An arena or constant tensor as float32, padding removed, in storage order.
+        """An arena or constant tensor as the float32 that it stands for, padding removed, in
+        storage order.
 
         Arena tensors hold what the last run left there: memory is reused, so only those whose last
         reader was late survive. Raises IndexError, or ValueError for a port or before any run.
@@ -299,6 +303,8 @@ class Model:
             if data == ffi.NULL:
                 raise ValueError(f"tensor {index} is an input or output: the caller has it")
             flat = np.frombuffer(ffi.buffer(data, t.bytes), _NAMES[t.dtype]).astype(np.float32)
+        if t.dtype == lib.FIL_S8:
+            flat = (flat - np.float32(t.zero)) * np.float32(t.scale)
         shape = tuple(t.dim[0 : t.rank])
         positions = math.prod(shape[t.split :])
         return flat.reshape(-1, t.pitch)[:, :positions].reshape(shape)
@@ -311,7 +317,7 @@ class Model:
             inputs = tuple(inputs[0][name] for name in names)
         if len(inputs) != len(self.inputs):
             raise ValueError(f"expected {len(self.inputs)} inputs, got {len(inputs)}")
-        return [_elements(x, p) for x, p in zip(inputs, self.inputs, strict=True)]
+        return [_as_held(x, p) for x, p in zip(inputs, self.inputs, strict=True)]
 
     def _batch(self, arrays: list[F32]) -> int | None:
         """None: every array has its port's shape. Else the common batch size."""
@@ -329,12 +335,12 @@ class Model:
         return batch
 
     def _run_once(self, arrays: list[F32]) -> list[F32]:
-        outputs = [np.empty(p.shape, np.float32) for p in self.outputs]
+        outputs = [np.empty(p.shape, p.dtype) for p in self.outputs]
         self._call(arrays, outputs)
         return outputs
 
     def _run_batch(self, arrays: list[F32], batch: int) -> list[F32]:
-        outputs = [np.empty((batch, *p.shape[1:]), np.float32) for p in self.outputs]
+        outputs = [np.empty((batch, *p.shape[1:]), p.dtype) for p in self.outputs]
         for i in range(batch):
             self._call([x[i : i + 1] for x in arrays], [y[i : i + 1] for y in outputs])
         return outputs
@@ -402,11 +408,11 @@ def _io_count(m: Any) -> int:
     return int(m.input_count + m.output_count)
 
 
-def _port(m: Any, index: int, *, source: str) -> Port:
-    io = m.io[index]
+def _port(m: Any, io: Any, *, source: str) -> Port:
+    t = m.tensors[io.tensor]
     try:
-        kind = _NAMES[m.tensors[io.tensor].dtype]
-        return Port(_text(io.name), tuple(io.dim[0 : io.rank]), kind)
+        shape = tuple(io.dim[0 : io.rank])
+        return Port(_text(io.name), shape, _NAMES[t.dtype], float(t.scale), int(t.zero))
     except UnicodeDecodeError as e:
         sentence = "a port's name is not UTF-8"
         raise BadFile("E_IO", sentence, source=source) from e
@@ -428,19 +434,16 @@ def _aligned_view(data: bytes | bytearray | memoryview | mmap.mmap) -> NDArray[n
     return copy
 
 
-def _elements(x: Any, port: Port) -> NDArray[Any]:
-    """``x`` as the port's elements. Raises ValueError for what is not numbers, or not bytes where
-    those are expected."""
+def _as_held(x: Any, port: Port) -> NDArray[Any]:
+    """``x`` as the port's buffer: numbers become float32, but integers must be such already."""
     array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f'input "{port.name}": expected numbers, got dtype {array.dtype}')
-    if port.dtype == "uint8" and not _fits_bytes(array):
-        found = str(array.dtype) if array.dtype.kind == "f" else "other values"
-        raise ValueError(f'input "{port.name}": expected uint8 (0 to 255), got {found}')
+    wanted = "fiub" if port.dtype == "float32" else "iub"
+    if array.dtype.kind not in wanted:
+        kind = "numbers" if port.dtype == "float32" else port.dtype
+        raise ValueError(f'input "{port.name}": expected {kind}, got dtype {array.dtype}')
+    if port.dtype != "float32" and array.size:
+        info, low, high = np.iinfo(port.dtype), int(array.min()), int(array.max())
+        if low < info.min or high > info.max:
+            what = f"expected {port.dtype}, got numbers from {low} to {high}"
+            raise ValueError(f'input "{port.name}": {what}')
     return np.require(array, port.dtype, ["C", "A"])
-
-
-def _fits_bytes(array: NDArray[Any]) -> bool:
-    if array.dtype.kind == "f":
-        return False
-    return array.dtype == np.uint8 or (array.size == 0 or 0 <= array.min() <= array.max() <= 255)

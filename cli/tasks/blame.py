@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from filigree.cli.tasks.compare import TOLERANCE, Blame, Case, relative
 from filigree.cli.tasks.filefacts import op_name
 from filigree.cli.tasks.litert import values as tflite_values
-from filigree.cli.tasks.packed import F32, OnnxModel, halves, open_program
+from filigree.cli.tasks.packed import F32, OnnxModel, halves, has_int8, open_program
 from filigree.converter import packfile
 from filigree.converter.frontends import is_tflite
 from filigree.converter.lowering.bands import unbanded
 from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import Place, Port, Program
+from filigree.converter.quantize.marks import meant, rounded
 from filigree.native.model import Model
 
 ROUNDED = 0.02  # of an inner tensor's range, by float16 weights; what is wrong is off by more
+STEPPED = 0.06  # the same of int8, where a step is 1/255 of what a scale reaches
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def first_wrong(
         pairs = _runtime_pairs(model, program, steps, inputs)
         return _first(program, pairs, side="runtime", most=TOLERANCE)
     pairs = _original_pairs(source, program, steps, inputs)
-    most = ROUNDED if halves(program) else TOLERANCE
+    most = STEPPED if has_int8(program) else ROUNDED if halves(program) else TOLERANCE
     return _first(program, pairs, side="conversion", most=most)
 
 
@@ -80,7 +82,10 @@ def _reference_steps(program: Program, inputs: list[F32]) -> list[Step]:
     names = [name for name in writers if program.tensors[name].place is Place.ARENA]
     ports = tuple(Port(name, name, program.tensors[name].shape) for name in names)
     values = reference.run(replace(program, outputs=ports), *inputs)
-    steps = [Step(writers[name], value) for name, value in zip(names, values, strict=True)]
+    steps = [
+        Step(writers[name], meant(value, program.tensors[name].quant))
+        for name, value in zip(names, values, strict=True)
+    ]
     return sorted(steps, key=lambda step: step.op)
 
 
@@ -114,9 +119,10 @@ def _original_pairs(
     tflite = is_tflite(source)
     values = tflite_values(source, inputs) if tflite else _onnx_values(source, inputs)
     for step in steps:
-        value = values.get(program.ops[step.op].output)
+        name = program.ops[step.op].output
+        value, quant = values.get(name), program.tensors[name].quant
         if value is not None and value.size == step.value.size:
-            yield step, value
+            yield step, value if quant is None else meant(rounded(value, quant), quant)
 
 
 def _onnx_values(source: Path, inputs: list[F32]) -> dict[str, NDArray[Any]]:

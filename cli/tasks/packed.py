@@ -58,6 +58,11 @@ def halves(program: Program) -> int:
     return sum(p is not None and p.values.dtype == np.float16 for p in packings)
 
 
+def has_int8(program: Program) -> bool:
+    """Whether anything of the program is computed in int8."""
+    return any(tensor.quant is not None for tensor in program.tensors.values())
+
+
 def shapes(model: Model) -> list[tuple[int, ...]]:
     """The shapes of a model's inputs."""
     return [tuple(port.shape) for port in model.inputs]

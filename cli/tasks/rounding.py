@@ -1,4 +1,4 @@
-"""How far float16 weights and activations may move a network's outputs.
+"""How far float16 weights and activations, or int8, may move a network's outputs.
 
 A bound from the shares alone (2^-11 of each weight, layer after layer) is either too wide or wrong,
 as networks differ in how much they amplify. So it is measured: the weights are moved at random,
@@ -6,6 +6,8 @@ each by up to half a unit in its last place, which is what rounding did, and the
 The largest difference over ``DRAWS`` draws, times ``MARGIN``, is what a right conversion may show:
 were the differences normal, one in 7,000 would not pass, and that of a single output. Activations
 of float16 are moved along, by what a sum of 64 numbers may lose (``reference.UNITS``).
+int8: multipliers are moved in their last places, where ONNX Runtime's differ, so that what lies
+next to a tie goes to either side; and ``STEPS`` steps of an output's own scale are allowed.
 """
 
 from __future__ import annotations
@@ -16,28 +18,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.cli.tasks.compare import TOLERANCE, relative
-from filigree.cli.tasks.packed import F32, halves, many
+from filigree.cli.tasks.packed import F32, halves, has_int8, many
 from filigree.converter import reference
 from filigree.converter.lowering.halves import is_narrow, widened
-from filigree.converter.lowering.program import Program, Weights
+from filigree.converter.lowering.program import Port, Program, Weights
 from filigree.native.model import Model
 
 DRAWS = 8
 NARROW_DRAWS = 3  # these go by way of float64: no device of this one's kind need be here
 MARGIN = 4
+STEPS = 1.5
+LAST_PLACES = 2.0**-21
 
 
 def allowed(program: Program, inputs: list[list[F32]]) -> float:
-    """The largest difference to the original that arithmetic and float16 weights explain, relative
-    to the output range, for these inputs."""
+    """The largest difference to the original that float32 arithmetic, float16 and rounding to int8
+    explain, relative to the output range, for these inputs."""
     if is_narrow(program):
         return TOLERANCE + MARGIN * _moved_activations(program, inputs)
-    if not halves(program):
+    steps = [_step(program, port) for port in program.outputs]
+    if not halves(program) and not has_int8(program):
         return TOLERANCE
     plain = _results(program, inputs)
     moved = [_results(_moved(program, seed), inputs) for seed in range(DRAWS)]
     gaps = [relative(a, b) for draw in moved for a, b in zip(draw, plain, strict=True)]
-    return TOLERANCE + MARGIN * max(gaps)
+    own = [relative([y + STEPS * s for y, s in zip(run, steps, strict=True)], run) for run in plain]
+    return TOLERANCE + MARGIN * max(gaps) + max(own)
+
+
+def _step(program: Program, port: Port) -> float:
+    """What an output's integers are apart; 0 where it was never int8."""
+    if program.tensors[port.tensor].quant is not None:
+        return 1.0
+    made = (op for op in program.ops if op.output == port.tensor and op.inputs)
+    quants = (program.tensors[op.inputs[0]].quant for op in made)
+    return max((q.scale for q in quants if q is not None), default=0.0)
 
 
 def _moved_activations(program: Program, inputs: list[list[F32]]) -> float:
@@ -71,6 +86,10 @@ def _moved(program: Program, seed: int) -> Program:
 def _moved_weights(weights: Weights, draw: np.random.Generator) -> Weights:
     """Other float32 weights that are about as far from the float16 ones as the original's were."""
     packing = weights.packing
+    if packing is not None and packing.multipliers is not None:
+        by = 1 + draw.uniform(-LAST_PLACES, LAST_PLACES, packing.multipliers.shape)
+        moved = (packing.multipliers * by).astype(np.float32)
+        return replace(weights, packing=replace(packing, multipliers=moved))
     if packing is None or packing.values.dtype != np.float16:
         return weights
     unit = np.where(packing.values == 0, 0, np.abs(np.spacing(packing.values)))

@@ -21,6 +21,7 @@ from filigree.converter.lowering.operators.shaping import is_to_nchw
 from filigree.converter.lowering.program import Place, Port, Program, Tensor
 from filigree.converter.lowering.view import View, row_major
 from filigree.converter.passes.graph import cut_before, dims
+from filigree.converter.quantize.marks import PLAIN, Quant, mark_of, port_dtype
 from filigree.native import enums as c
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -59,6 +60,8 @@ def lower(model: ir.Model, *, name: str, input_layout: str | None = None) -> Pro
         try:
             _check_type(node)
             OPERATORS[node.op_type].lower(builder, node)
+            for value in node.outputs:
+                builder.settle(value)
         except Refused as refused:
             problems.append(Unsupported(node.op_type, builder.node, str(refused), cut_before(node)))
             lost |= {v.name or "" for v in node.outputs}
@@ -95,11 +98,27 @@ def _add_input(b: Builder, value: ir.Value, layout: str | None) -> None:
     stored = tuple(shape[a] for a in swap) if swap else shape
     split = max(0, len(stored) - 1) if swap else min(2, max(0, len(stored) - 1))
     positions = math.prod(stored[split:])
-    kind = TYPES[value.dtype or ir.DataType.FLOAT]
-    b.tensors[name] = Tensor(name, stored, split, positions, Place.INPUT, dtype=kind)
+    dtype, quant = _port_type(value)
+    b.tensors[name] = Tensor(name, stored, split, positions, Place.INPUT, None, dtype, quant)
     b.inputs.append(Port(name, name, stored))
     view = View(name, 0, stored, row_major(stored))
-    b.values[name] = view.transpose([swap.index(a) for a in range(4)]) if swap else view
+    view = view.transpose([swap.index(a) for a in range(4)]) if swap else view
+    if dtype == "uint8" and value.dtype != ir.DataType.UINT8:
+        own = b.allocate(f"{name}.int8", view.shape, like=view, quant=mark_of(value))
+        b.map(c.FIL_MAP_COPY, [view], own)
+        view = own
+    b.values[name] = view
+    b.settle(value)
+
+
+def _port_type(value: ir.Value) -> tuple[str, Quant | None]:
+    """The element type of the caller's buffer, and what its integers stand for."""
+    if value.dtype == ir.DataType.UINT8:
+        return "uint8", PLAIN
+    dtype, quant = port_dtype(value), mark_of(value)
+    if dtype == "float32" or quant is None:
+        return "float32", None
+    return dtype, quant if dtype == "int8" else Quant(quant.scale, quant.zero + 128)
 
 
 def _swap(value: ir.Value, layout: str | None) -> tuple[int, int, int, int] | None:
@@ -114,6 +133,8 @@ def _swap(value: ir.Value, layout: str | None) -> tuple[int, int, int, int] | No
 
 
 def _check_type(node: ir.Node) -> None:
+    if node.op_type == "QuantizeLinear":
+        return  # one that is still here is refused with a better reason
     for value in node.outputs:
         is_read = bool(value.name) and (bool(value.uses()) or value.is_graph_output())
         if is_read and value.dtype not in (ir.DataType.FLOAT, None):
@@ -124,9 +145,11 @@ def _add_output(b: Builder, value: ir.Value) -> None:
     name = value.name or ""
     shape = dims(value)
     b.node = name
-    source = b.view(value)
+    source = b.stored(value)
     tensor = free_name(f"{name}.out" if name in b.tensors else name, b.tensors)
-    b.tensors[tensor] = Tensor(tensor, shape, 0, math.prod(shape), Place.OUTPUT)
+    dtype, quant = _port_type(value)
+    size = math.prod(shape)
+    b.tensors[tensor] = Tensor(tensor, shape, 0, size, Place.OUTPUT, None, dtype, quant)
     b.map(c.FIL_MAP_COPY, [source], View(tensor, 0, shape, row_major(shape)))
     b.outputs.append(Port(name, tensor, shape))
 

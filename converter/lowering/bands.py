@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from filigree.converter.lowering.program import (
+    INT8_KINDS,
     ConvParams,
     Op,
     Place,
@@ -25,7 +26,8 @@ from filigree.converter.lowering.program import (
 )
 from filigree.native import enums as c
 
-KINDS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_PIXELS})
+_FLOATS = (c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV)
+KINDS = frozenset({c.FIL_OP_PIXELS, *_FLOATS, *(INT8_KINDS[kind] for kind in _FLOATS)})
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from filigree.converter.lowering.program import (
     F32,
+    INT8_KINDS,
     LANES,
     Activation,
     ConvParams,
@@ -28,9 +30,18 @@ from filigree.converter.lowering.program import (
 )
 from filigree.converter.lowering.view import Loop, View, by_memory, loops, padded, row_major
 from filigree.converter.passes.graph import constant, dims
+from filigree.converter.quantize.marks import HIGH, LOW, ROW_SCALES, Quant, mark_of, rounded
+from filigree.converter.quantize.weights import integer_layer
 from filigree.native import enums as c
 
+F64 = NDArray[np.float64]
 MOST_OPS_PER_NODE = 256
+FINITE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+INT8_FUNCTIONS = {
+    c.FIL_MAP_ADD: c.FIL_QMAP_ADD,
+    c.FIL_MAP_SUB: c.FIL_QMAP_SUB,
+    c.FIL_MAP_MUL: c.FIL_QMAP_MUL,
+}
 
 
 class Refused(Exception):
@@ -47,6 +58,7 @@ class Builder:
     values: dict[str, View] = field(default_factory=dict)
     inputs: list[Port] = field(default_factory=list)
     outputs: list[Port] = field(default_factory=list)
+    floats: dict[View, View] = field(default_factory=dict)
     node: str = ""
 
     def program(self, name: str) -> Program:
@@ -66,7 +78,17 @@ class Builder:
     # --- values ---
 
     def view(self, value: ir.Value | None) -> View:
-        """Where ``value`` lies; a constant becomes a tensor on first use."""
+        """Where ``value`` lies as floats; a constant becomes a tensor on first use."""
+        found = self.stored(value)
+        if self.quant_of(found) is None:
+            return found
+        if found not in self.floats:
+            self.floats[found] = self.allocate(f"{found.tensor}.float", found.shape, like=found)
+            self.map(c.FIL_MAP_COPY, [found], self.floats[found])
+        return self.floats[found]
+
+    def stored(self, value: ir.Value | None) -> View:
+        """Where ``value`` lies, as floats or int8."""
         if value is None:
             raise Refused("an input is missing")
         name = value.name or ""
@@ -76,6 +98,19 @@ class Builder:
             self.values[name] = self.constant(name, array)
         return self.values[name]
 
+    def quant_of(self, view: View) -> Quant | None:
+        """What the integers of a view stand for; None: they are floats."""
+        return self.tensors[view.tensor].quant
+
+    def settle(self, value: ir.Value) -> None:
+        """A marked value that a node has left as something else is made what its mark says."""
+        name, quant = value.name or "", mark_of(value)
+        found = self.values.get(name)
+        if found is None or quant is None or self.quant_of(found) == quant:
+            return
+        self.values[name] = self.allocate(f"{name}.int8", found.shape, like=found, quant=quant)
+        self.map(c.FIL_MAP_COPY, [found], self.values[name])
+
     def constant(self, name: str, array: NDArray[np.generic]) -> View:
         """A CONST tensor of the array's elements, float32, contiguous."""
         data = finite(name, array)
@@ -84,30 +119,55 @@ class Builder:
         self.tensors[name] = Tensor(name, shape, 0, data.size, Place.CONST, data)
         return View(name, 0, data.shape, row_major(data.shape))
 
-    def new(self, value: ir.Value, *, like: View | None = None) -> View:
-        """An arena tensor for ``value``: laid out as ``like``, or plane by plane."""
-        return self.allocate(value.name or self.node, dims(value), like=like)
+    def integers(self, name: str, array: NDArray[np.generic], quant: Quant) -> View:
+        """A CONST tensor of int8, given as the floats that they stand for."""
+        view = self.constant(name, array)
+        tensor = self.tensors[view.tensor]
+        assert tensor.data is not None  # just made of an array
+        data = rounded(tensor.data, quant).astype(np.float32)
+        self.tensors[view.tensor] = replace(tensor, data=data, dtype="int8", quant=quant)
+        return view
 
-    def allocate(self, name: str, shape: tuple[int, ...], *, like: View | None = None) -> View:
-        """An arena tensor and the view of all of it."""
+    def new(self, value: ir.Value, *, like: View | None = None, quant: Quant | None = None) -> View:
+        """An arena tensor for ``value``: laid out as ``like``, or plane by plane."""
+        return self.allocate(value.name or self.node, dims(value), like=like, quant=quant)
+
+    def allocate(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        like: View | None = None,
+        quant: Quant | None = None,
+    ) -> View:
+        """An arena tensor and the view of all of it; int8 if ``quant`` is given."""
         if like is None:
             split = _planes_split(shape)
-            return self.storage(name, shape, split=split, axes=range(len(shape)))
+            return self.storage(name, shape, split=split, axes=range(len(shape)), quant=quant)
         axes = by_memory(like)
         pitch = self.tensors[like.tensor].pitch
         outer = [a for a in axes if like.shape[a] == 1 or like.strides[a] >= pitch]
         prefix = list(itertools.takewhile(lambda a: a in outer, axes))
-        return self.storage(name, shape, split=len(prefix), axes=axes)
+        return self.storage(name, shape, split=len(prefix), axes=axes, quant=quant)
 
     def storage(
-        self, name: str, shape: tuple[int, ...], *, split: int, axes: Sequence[int]
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        split: int,
+        axes: Sequence[int],
+        quant: Quant | None = None,
     ) -> View:
         """An arena tensor whose dims are those of ``shape`` in the order ``axes``; the first
-        ``split`` of them count planes. The view has the axes of ``shape``."""
+        ``split`` of them count planes; int8 if ``quant`` is given. The view has the axes of
+        ``shape``."""
         stored = tuple(shape[a] for a in axes)
         pitch = padded_pitch(math.prod(stored[split:]))
         name = free_name(name, self.tensors)
-        self.tensors[name] = _within_caps(Tensor(name, stored, split, pitch))
+        dtype = "float32" if quant is None else "int8"
+        tensor = Tensor(name, stored, split, pitch, dtype=dtype, quant=quant)
+        self.tensors[name] = _within_caps(tensor)
         steps = (*row_major(stored[:split], scale=pitch), *row_major(stored[split:]))
         strides = [0] * len(shape)
         for axis, step in zip(axes, steps, strict=True):
@@ -127,7 +187,9 @@ class Builder:
         fn: int = 0,
         weights: str | None = None,
     ) -> None:
-        """One operation; the views' offsets become the op's."""
+        """One operation, on int8 if its result is; the views' offsets become the op's."""
+        if self.quant_of(out) is not None and kind in INT8_KINDS:
+            kind = INT8_KINDS[kind]
         offsets = [v.offset for v in inputs] + [0, 0]
         self.ops.append(
             Op(
@@ -153,7 +215,11 @@ class Builder:
         *,
         act: Activation | None = None,
     ) -> None:
-        """``out = act(fn(inputs))`` element by element; inputs have, or broadcast to, its shape."""
+        """``out = act(fn(inputs))`` element by element; inputs have, or broadcast to, its shape.
+
+        A COPY without an activation converts between types, scales and zero points; any other
+        function takes operands of the result's type."""
+        kind, fn, act, more = self._map_kind(fn, inputs, out, act)
         operands = [v.broadcast(out.shape) for v in inputs]
         axes = by_memory(out)
         walked = [v.transpose(axes) for v in (*operands, out)]
@@ -161,18 +227,84 @@ class Builder:
         for shift, inner in unrolled(nest, c.FIL_MAP_RANK, operands=len(walked)):
             params = _map_params(inner, len(operands))
             moved = [replace(v, offset=v.offset + s) for v, s in zip(walked, shift, strict=True)]
-            self.emit(c.FIL_OP_MAP, moved[:-1], moved[-1], params, act=act, fn=fn)
+            self.emit(kind, [*moved[:-1], *more], moved[-1], params, act=act, fn=fn)
+
+    def _map_kind(
+        self, fn: int, inputs: Sequence[View], out: View, act: Activation | None
+    ) -> tuple[int, int, Activation | None, list[View]]:
+        """Kind, function and activation of a MAP on what its operands are, and its table if it
+        looks its results up in one."""
+        to = self.tensors[out.tensor]
+        given = self.tensors[inputs[0].tensor] if inputs else to
+        if to.quant is None and given.quant is None:
+            return c.FIL_OP_MAP, fn, act, []
+        if fn == c.FIL_MAP_FILL:
+            assert to.quant is not None and act is not None  # FILL writes, and writes this
+            value = float(rounded(np.asarray(act.lo), to.quant))
+            return c.FIL_OP_QMAP, c.FIL_QMAP_FILL, Activation(lo=value), []
+        if fn != c.FIL_MAP_COPY:
+            return c.FIL_OP_QMAP, INT8_FUNCTIONS[fn], act, []
+        if given.quant is None:
+            return c.FIL_OP_QMAP, c.FIL_QMAP_QUANTIZE, act, []
+        if to.quant is None:
+            return c.FIL_OP_QMAP, c.FIL_QMAP_DEQUANTIZE, None, []
+        if given.dtype != to.dtype:
+            return c.FIL_OP_QMAP, c.FIL_QMAP_FLIP, None, []
+        if given.quant == to.quant:
+            return c.FIL_OP_QMAP, c.FIL_QMAP_COPY, act, []
+        table = self.table(out.tensor, given.quant, to.quant, lambda x: x)
+        return c.FIL_OP_QMAP, c.FIL_QMAP_TABLE, None, [table]
+
+    def table(
+        self, name: str, given: Quant, to: Quant, function: Callable[[F64], NDArray[Any]]
+    ) -> View:
+        """The 256 results of a function of one int8, as a constant."""
+        x = (np.arange(LOW, HIGH + 1) - given.zero) * np.float64(given.scale)
+        with np.errstate(all="ignore"):
+            values = np.nan_to_num(function(x), nan=0.0)
+        return self.integers(f"{name}.table", np.clip(values, *FINITE), to)
+
+    def apply(self, x: View, out: View, function: Callable[[F64], NDArray[Any]]) -> None:
+        """``out = function(x)`` element by element, both int8, by a table."""
+        given, to = self.quant_of(x), self.quant_of(out)
+        assert given is not None and to is not None  # the caller has looked
+        table = self.table(out.tensor, given, to, function)
+        axes = by_memory(out)
+        walked = [x.broadcast(out.shape).transpose(axes), out.transpose(axes)]
+        nest = loops(walked[0].shape, *(v.strides for v in walked))
+        for shift, inner in unrolled(nest, c.FIL_MAP_RANK, operands=2):
+            a, b = (replace(v, offset=v.offset + s) for v, s in zip(walked, shift, strict=True))
+            params = _map_params(inner, 1)
+            self.emit(c.FIL_OP_QMAP, [a, table], b, params, fn=c.FIL_QMAP_TABLE)
 
     def copy(self, x: View, *, like: View | None = None) -> View:
         """The elements of ``x`` in a tensor of their own: laid out as ``like``, or by planes."""
-        out = self.allocate(f"{x.tensor}.copy", x.shape, like=like)
+        out = self.allocate(f"{x.tensor}.copy", x.shape, like=like, quant=self.quant_of(x))
         self.map(c.FIL_MAP_COPY, [x], out)
         return out
 
-    def add_weights(self, layer: str, matrix: F32, bias: F32) -> str:
-        """Register a layer's weights and return their key."""
+    def add_weights(
+        self,
+        node: ir.Node,
+        matrix: F32,
+        bias: F32,
+        *,
+        given: Quant | None = None,
+        to: Quant | None = None,
+    ) -> str:
+        """Register the weights of a layer, int8 from ``given`` ``to``, and return their key."""
+        layer = node.name or ""
         key = free_name(layer, self.weights)
-        self.weights[key] = Weights(layer, np.ascontiguousarray(matrix), bias)
+        if given is None or to is None:
+            self.weights[key] = Weights(layer, np.ascontiguousarray(matrix), bias)
+            return key
+        scales = constant(node.inputs[ROW_SCALES])
+        assert scales is not None  # a layer without is not int8
+        try:
+            found = integer_layer(matrix, bias, scales, given=given, to=to)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        self.weights[key] = Weights(layer, found.matrix, found.bias, None, found.multipliers)
         return key
 
     def pixels(self, x: View, out: View) -> None:
@@ -195,7 +327,8 @@ class Builder:
 
     def planes(self, x: View) -> View:
         """A copy of ``x`` [C, H, W], plane by plane."""
-        out = self.storage(f"{x.tensor}.planes", x.shape, split=1, axes=range(3))
+        quant = self.quant_of(x)
+        out = self.storage(f"{x.tensor}.planes", x.shape, split=1, axes=range(3), quant=quant)
         self.map(c.FIL_MAP_COPY, [x], out)
         return out
 
@@ -214,7 +347,8 @@ class Builder:
         if x.is_row_major():
             return x
         axes = range(len(x.shape))
-        out = self.storage(f"{x.tensor}.flat", x.shape, split=0, axes=axes)
+        quant = self.quant_of(x)
+        out = self.storage(f"{x.tensor}.flat", x.shape, split=0, axes=axes, quant=quant)
         self.map(c.FIL_MAP_COPY, [x], out)
         return out
 

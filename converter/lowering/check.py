@@ -4,12 +4,13 @@
    tensor is behind two ports.
 2. Every op has the parameters of its kind, and weights exactly where its kind takes them.
 3. Every tensor is well formed: rank, split, pitch, arena pitch a multiple of the lanes; constants
-   have data of their shape; ports are float32, or uint8 inputs; weights are two-dimensional with
-   a bias per row. All tensors of an op have one element type, but for a plain COPY, which converts,
-   and PIXELS, which reads bytes.
+   have data of their shape; ports are no float16; weights are two-dimensional with a bias per row.
+   All tensors of an op have one element type, but for a plain COPY, which converts, and PIXELS,
+   which reads bytes; int8 has kinds of ops of its own.
 4. Definition before use: nothing reads an arena or output tensor before an op has written it; every
    arena tensor and every output is written.
-5. *packed*: every weights has a packing of float32 or float16 whose sizes agree with each other.
+5. *packed*: every weights has a packing of float32, float16 or int8 whose sizes agree with each
+   other.
 6. *planned*: every arena tensor and scratch lies in the arena, 64-byte aligned, and no two that are
    alive at once share bytes, but for an element-wise MAP in place; what operations of a band read
    of each other is there in every step.
@@ -25,19 +26,32 @@ from dataclasses import dataclass
 from filigree.converter import structs
 from filigree.converter.lowering import bands
 from filigree.converter.lowering import plan as planner
-from filigree.converter.lowering.program import Op, Packing, Place, Plan, Program, Tensor, Weights
+from filigree.converter.lowering.program import (
+    FLOAT_KINDS,
+    INT8_KINDS,
+    Op,
+    Packing,
+    Place,
+    Plan,
+    Program,
+    Tensor,
+    Weights,
+)
+from filigree.converter.sparsity.pattern import in_quads
 from filigree.native import enums as c
 
 PORTS = (Place.INPUT, Place.OUTPUT)
 FLOATS = ("float32", "float16")
+INTEGERS = ("int8", "uint8")
 TYPES = {
-    Place.INPUT: ("float32", "uint8"),
-    Place.OUTPUT: ("float32",),
-    Place.ARENA: FLOATS,
-    Place.CONST: FLOATS,
+    Place.INPUT: ("float32", *INTEGERS),
+    Place.OUTPUT: ("float32", *INTEGERS),
+    Place.ARENA: (*FLOATS, "int8"),
+    Place.CONST: (*FLOATS, "int8"),
 }
 STAGES = ("lowered", "packed", "planned")
-WEIGHTED = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
+_LAYERS = (c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV)
+WEIGHTED = frozenset(k for kind in _LAYERS for k in (kind, INT8_KINDS[kind]))
 
 
 @dataclass
@@ -117,6 +131,8 @@ def _tensor_problem(t: Tensor, lanes: int) -> str | None:
         return f"has pitch {t.pitch}, not a multiple of {lanes}"
     if t.dtype not in TYPES[t.place]:
         return f"is {t.dtype}"
+    if (t.quant is not None) != (t.dtype in INTEGERS):
+        return f"is {t.dtype} with {t.quant}"
     if t.place in PORTS and t.planes > 1 and t.pitch != t.positions:
         return f"is the caller's but has pitch {t.pitch} for {t.positions} positions"
     if (t.data is not None) != (t.place is Place.CONST):
@@ -140,8 +156,12 @@ def _ops(program: Program) -> Iterator[str]:
         if min(op.x_offset, op.y_offset, op.out_offset) < 0:
             yield f"{_op_name(i, op)}: negative offset"
         types = {program.tensors[name].dtype for name in (*op.inputs, op.output)}
-        if len(types) > 1 and not _may_convert(program, op, types):
+        if op.kind in FLOAT_KINDS:
+            yield from _int8(program, i, op)
+        elif len(types) > 1 and not _may_convert(program, op, types):
             yield f"{_op_name(i, op)}: {' and '.join(sorted(types))} at once"
+        elif types <= set(INTEGERS):
+            yield f"{_op_name(i, op)}: {' and '.join(sorted(types))}"
 
 
 def _may_convert(program: Program, op: Op, types: set[str]) -> bool:
@@ -149,6 +169,26 @@ def _may_convert(program: Program, op: Op, types: set[str]) -> bool:
     if op.kind == c.FIL_OP_PIXELS:
         return {program.tensors[name].dtype for name in op.inputs} <= {"uint8", "float32"}
     return op.is_plain_copy and types <= set(FLOATS)
+
+
+def _int8(program: Program, i: int, op: Op) -> Iterator[str]:
+    """What a kind on int8 reads, writes and may do last."""
+    types = [program.tensors[name].dtype for name in (*op.inputs, op.output)]
+    wanted = ["int8"] * len(types)
+    if op.kind == c.FIL_OP_QMAP and op.fn == c.FIL_QMAP_QUANTIZE:
+        wanted[0] = "float32"
+    elif op.kind == c.FIL_OP_QMAP and op.fn == c.FIL_QMAP_DEQUANTIZE:
+        wanted[-1] = "float32"
+    elif op.kind == c.FIL_OP_QMAP and op.fn == c.FIL_QMAP_FLIP:
+        types, wanted = sorted(types), ["int8", "uint8"]
+    elif op.kind == c.FIL_OP_QSOFTMAX:
+        wanted[1] = "float32"
+    if types != wanted:
+        yield f"{_op_name(i, op)}: {' and '.join(types)}"
+    if op.act.kind not in (c.FIL_ACT_NONE, c.FIL_ACT_CLAMP):
+        yield f"{_op_name(i, op)}: activation {op.act.kind} on int8"
+    if op.weights is not None and program.weights[op.weights].multipliers is None:
+        yield f'{_op_name(i, op)}: weights "{op.weights}" are not int8'
 
 
 def _order(program: Program) -> Iterator[str]:
@@ -169,7 +209,8 @@ def _weights(program: Program) -> Iterator[str]:
             yield f'weights "{name}": matrix {w.matrix.shape}, bias {w.bias.shape}'
         elif w.cols > c.FIL_MAX_COLS or w.rows > c.FIL_MAX_DIM:
             yield f'weights "{name}": {w.rows} x {w.cols} is over the format\'s limit'
-        if w.matrix.dtype != "float32" or w.bias.dtype != "float32":
+        integers = w.multipliers is not None
+        if w.matrix.dtype != "float32" or w.bias.dtype != ("int32" if integers else "float32"):
             yield f'weights "{name}": {w.matrix.dtype} matrix, {w.bias.dtype} bias'
     for name in sorted(program.weights.keys() - {op.weights for op in program.ops}):
         yield f'weights "{name}" are used by no op'
@@ -185,9 +226,10 @@ def _packings(program: Program) -> Iterator[str]:
 
 def _sizes_agree(w: Weights, p: Packing) -> bool:
     groups = -(-w.rows // p.block_rows)
-    if p.values.dtype.name not in FLOATS:
+    if p.values.dtype.name not in (*FLOATS, "int8"):
         return False
-    if p.values.size != p.blocks * p.block_rows or p.bias.size != groups * p.block_rows:
+    stored = p.blocks if w.multipliers is None else in_quads(p.blocks, groups, p.counts)
+    if p.values.size != stored * p.block_rows or p.bias.size != groups * p.block_rows:
         return False
     if p.index is None or p.counts is None:
         return p.coding == c.FIL_CODING_NONE and p.blocks == groups * w.cols

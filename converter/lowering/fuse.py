@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from filigree.converter.lowering.builder import free_name
 from filigree.converter.lowering.program import (
+    INT8_KINDS,
     Activation,
     MapParams,
     Op,
@@ -36,8 +37,11 @@ from filigree.native import enums as c
 
 F64 = NDArray[np.float64]
 LAYERS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
-NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX, c.FIL_OP_PIXELS})
-EXACT = frozenset({c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV, c.FIL_OP_MATMUL})
+NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX, c.FIL_OP_QSOFTMAX, c.FIL_OP_PIXELS})
+MAPS = frozenset({c.FIL_OP_MAP, c.FIL_OP_QMAP})
+LOOKUPS = frozenset({c.FIL_QMAP_FLIP, c.FIL_QMAP_DEQUANTIZE, c.FIL_QMAP_TABLE})
+_EXACT = (c.FIL_OP_MAP, c.FIL_OP_REDUCE, c.FIL_OP_SOFTMAX, c.FIL_OP_SPMV)
+EXACT = frozenset({*_EXACT, *(INT8_KINDS[kind] for kind in _EXACT), c.FIL_OP_MATMUL})
 """Kinds that touch just the elements they are told to, so that a buffer needs no padding."""
 
 _AFFINES: dict[int, Callable[[F64, F64], F64]] = {
@@ -80,13 +84,13 @@ class _State:
     def step(self, i: int) -> bool:
         """Try every rule on operation ``i``; True if it is gone."""
         op = self.ops[i]
-        if op is None or op.kind != c.FIL_OP_MAP:
+        if op is None or op.kind not in MAPS:
             return False
         if self._affine(i, op, 0) or self._affine(i, op, 1):
             return True
-        if op.fn == c.FIL_MAP_ADD:
+        if op.kind == c.FIL_OP_MAP and op.fn == c.FIL_MAP_ADD:
             return self._residual(i, op, 0) or self._residual(i, op, 1)
-        if op.fn != c.FIL_MAP_COPY:
+        if not _is_copy(op):
             return False
         if op.act.kind != c.FIL_ACT_NONE:
             return self._activation(i, op)
@@ -100,9 +104,11 @@ class _State:
             return False
         if any(self._op(w).kind in NO_ACTIVATION for w in self.writers[source]):
             return False
+        if any(_is_lookup(self._op(w)) for w in self.writers[source]):
+            return False
         if any(self._op(w).act.kind != c.FIL_ACT_NONE for w in self.writers[source]):
             return False
-        if any(self._op(w).fn == c.FIL_MAP_FILL for w in self.writers[source]):
+        if any(_is_fill(self._op(w)) for w in self.writers[source]):
             return False
         self._take_over(i, op, source, act=op.act)
         return True
@@ -146,7 +152,7 @@ class _State:
 
     def _affine(self, i: int, op: Op, slot: int) -> bool:
         """Operand ``slot`` is the pixels, the other one the constants."""
-        if op.fn not in _AFFINES or op.act.kind != c.FIL_ACT_NONE:
+        if op.kind != c.FIL_OP_MAP or op.fn not in _AFFINES or op.act.kind != c.FIL_ACT_NONE:
             return False
         source, other = op.inputs[slot], self.tensors[op.inputs[1 - slot]]
         if other.place is not Place.CONST or not self._is_whole(op, slot, alone=True):
@@ -244,9 +250,7 @@ class _State:
         """A FILL of ``target`` comes after a writer of ``source``, and would undo its work."""
         first = min(self.writers[source.name])
         late = [w for w in self.writers[target.name] if w > first]
-        return any(
-            self._op(w).kind == c.FIL_OP_MAP and self._op(w).fn == c.FIL_MAP_FILL for w in late
-        )
+        return any(_is_fill(self._op(w)) for w in late)
 
     def _take_over(
         self, i: int, op: Op, source: str, *, act: Activation | None = None, shift: int = 0
@@ -265,3 +269,18 @@ class _State:
         others = [w for w in self.writers[op.output] if w != i]
         self.writers[op.output] = sorted([*others, *self.writers.pop(source)])
         self.ops[i] = None
+
+
+def _is_copy(op: Op) -> bool:
+    return op.fn == (c.FIL_MAP_COPY if op.kind == c.FIL_OP_MAP else c.FIL_QMAP_COPY)
+
+
+def _is_fill(op: Op) -> bool:
+    if op.kind not in MAPS:
+        return False
+    return op.fn == (c.FIL_MAP_FILL if op.kind == c.FIL_OP_MAP else c.FIL_QMAP_FILL)
+
+
+def _is_lookup(op: Op) -> bool:
+    """It takes no activation."""
+    return op.kind == c.FIL_OP_QMAP and op.fn in LOOKUPS

@@ -199,7 +199,7 @@ def _handed_over(program: Program, a: str, b: str) -> bool:
 
 def _in_place(op: Op, source: str) -> bool:
     """Every operand slot of ``source`` walks exactly as the result does."""
-    if op.kind != c.FIL_OP_MAP or not isinstance(op.params, MapParams):
+    if op.kind not in (c.FIL_OP_MAP, c.FIL_OP_QMAP) or not isinstance(op.params, MapParams):
         return False
     p = op.params
     slots = zip(op.inputs, (op.x_offset, op.y_offset), (p.sa, p.sb), strict=False)

@@ -21,10 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from filigree.converter.quantize.marks import Quant
 from filigree.native import enums as c
 
 F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
+I8 = NDArray[np.int8]
+I32 = NDArray[np.int32]
 
 LANES = 16  # of the widest vectors: what planes in the arena are padded to
 SET_VECTORS = 8  # planes this many vectors apart fall into the same cache sets
@@ -35,6 +38,25 @@ def padded_pitch(positions: int) -> int:
     float32, of narrower types all the more)."""
     vectors = -(-positions // LANES)
     return LANES * (vectors + (vectors % SET_VECTORS == 0 and vectors > SET_VECTORS))
+
+
+INT8_KINDS = {
+    c.FIL_OP_SPMM: c.FIL_OP_QSPMM,
+    c.FIL_OP_CONV: c.FIL_OP_QCONV,
+    c.FIL_OP_DWCONV: c.FIL_OP_QDWCONV,
+    c.FIL_OP_SPMV: c.FIL_OP_QSPMV,
+    c.FIL_OP_POOL: c.FIL_OP_QPOOL,
+    c.FIL_OP_MAP: c.FIL_OP_QMAP,
+    c.FIL_OP_REDUCE: c.FIL_OP_QREDUCE,
+    c.FIL_OP_SOFTMAX: c.FIL_OP_QSOFTMAX,
+}
+"""The kind that does on int8 what a kind does on floats."""
+FLOAT_KINDS = {int8: kind for kind, int8 in INT8_KINDS.items()}
+
+
+def float_kind(kind: int) -> int:
+    """The kind on floats that an op kind is, or is like."""
+    return FLOAT_KINDS.get(kind, kind)
 
 
 class Place(enum.IntEnum):
@@ -52,7 +74,7 @@ class Tensor:
 
     ``shape`` is in storage order; ``planes = prod(shape[:split])``.
     ``data`` holds a CONST tensor's values, shape ``shape``, float32, rounded to ``dtype``, which is
-    the elements' type by numpy's name.
+    the elements' type by numpy's name; of int8 the integers, which ``quant`` explains.
     """
 
     name: str
@@ -62,6 +84,7 @@ class Tensor:
     place: Place = Place.ARENA
     data: F32 | None = None
     dtype: str = "float32"
+    quant: Quant | None = None  # of int8 and uint8
 
     @property
     def planes(self) -> int:
@@ -98,11 +121,12 @@ class Packing:
     block_rows: int
     coding: int
     blocks: int
-    values: F32 | F16  # [blocks * block_rows]
+    values: F32 | F16 | I8  # [blocks * block_rows]; int8: [quads * block_rows * 4]
     index: NDArray[np.uint8] | NDArray[np.uint16] | None  # [blocks]
     counts: NDArray[np.uint16] | None  # [groups]
-    bias: F32  # [groups * block_rows]
+    bias: F32 | I32  # [groups * block_rows]
     bridges: int = 0  # blocks of zeros that only bridge a step over 255
+    multipliers: F32 | None = None  # int8: [groups * block_rows]
 
     @property
     def nbytes(self) -> int:
@@ -116,7 +140,8 @@ class Packing:
 
 @dataclass(frozen=True)
 class Weights:
-    """rows x cols float32 weights with a bias per row; if packed as float16, rounded to it.
+    """rows x cols float32 weights with a bias per row; if packed as float16, rounded to it. Those
+    of int8 are whole numbers and have a multiplier per row (``fil_weights``).
 
     SPMM/SPMV: cols are input channels. CONV: cols run over (channel, ky, kx), kx fastest.
     DWCONV: rows are channels, cols ky*kw + kx. ``layer`` is the user's node name.
@@ -124,8 +149,9 @@ class Weights:
 
     layer: str
     matrix: F32  # [rows, cols]
-    bias: F32  # [rows]
+    bias: F32 | I32  # [rows]
     packing: Packing | None = None
+    multipliers: F32 | None = None  # [rows]
 
     @property
     def rows(self) -> int:

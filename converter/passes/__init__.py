@@ -5,9 +5,10 @@ What holds after all of them, and what ``lowering`` relies on:
 1. every dim of every value is a positive number within the format's caps;
 2. no node has constants alone as inputs, unless folding it would unpack a small file to a large
    model; every constant is an initializer;
-3. a node's operator is in ``lowering.supported_ops`` or is one of the three internal forms:
-   Swish with attribute ``alpha`` at any opset, MatMul with a third input (bias), Conv and Gemm
-   with a bias of any constant shape [rows].
+3. a node's operator is in ``lowering.supported_ops`` or is one of the internal forms: Swish with
+   attribute ``alpha`` at any opset, MatMul with a third input (bias), Conv and Gemm with a bias of
+   any constant shape [rows], Conv, Gemm and MatMul with a fourth input (the scale of each row);
+4. values may be marked as int8 (``quantize.marks``); all of them are float32 as far as types go.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from filigree.converter.passes import (
     fold_constants,
     fold_pad,
     infer_shapes,
+    quantized,
     supported,
 )
 
@@ -53,8 +55,10 @@ def run(
     dequantize.apply(model)
     if fold_constants.apply(model):
         _lift_constants(model)
-    supported.apply(model)
+    supported.apply(model, portable=portable)
     infer_shapes.apply(model)
+    if not portable:
+        quantized.apply(model)
     drop_identity.apply(model)
     fold_pad.apply(model)
     if not portable:

@@ -116,6 +116,7 @@ def _replace(node: ir.Node, op_type: str, x: ir.Value, **attributes: float) -> N
     old = node.outputs[0]
     new.outputs[0].name = old.name
     new.outputs[0].shape, new.outputs[0].type = old.shape, old.type
+    new.outputs[0].meta.update(old.meta)
     assert node.graph is not None
     node.graph.insert_before(node, new)
     name = old.name

@@ -2,7 +2,8 @@
 
 1. (q - zero_point) * scale, computed as ONNX says: one scale, one per index of ``axis``, or one per
    block of ``block_size`` indices.
-2. A DequantizeLinear of anything that is not constant stays, and is refused later.
+2. A DequantizeLinear of anything that is not constant stays, for ``quantized``.
+3. The scales of int8 and uint8 stay known (``quantize.marks``): they may be int8 again.
 (onnxscript's folding leaves this operator out: its evaluator has no version of it for every opset.)
 """
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from filigree.converter.errors import BadFile
 from filigree.converter.frontends.onnx import source_of
 from filigree.converter.passes.graph import bypass, constant, initializer
+from filigree.converter.quantize.marks import Grid, set_grid
 
 
 def apply(model: ir.Model) -> bool:
@@ -34,11 +36,23 @@ def apply(model: ir.Model) -> bool:
         except ValueError as error:
             problems.append(f'node "{node.name}" (DequantizeLinear): {error}')
             continue
-        bypass(node, initializer(model, node.outputs[0], values))
+        made = initializer(model, node.outputs[0], values)
+        _remember_grid(node, made, arrays)
+        bypass(node, made)
         changed = True
     if problems:
         raise BadFile(f"{source_of(model)} contradicts itself", problems)
     return changed
+
+
+def _remember_grid(node: ir.Node, value: ir.Value, arrays: list[NDArray[Any]]) -> None:
+    """Rule 3."""
+    q, scale = arrays[:2]
+    if q.dtype not in (np.int8, np.uint8) or node.attributes.get_int("block_size", 0) != 0:
+        return
+    axis = node.attributes.get_int("axis", 1) % max(1, q.ndim)
+    if scale.dtype == np.float32:
+        set_grid(value, Grid(scale.reshape(-1), axis))
 
 
 def _dequantized(

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from filigree.converter.passes.graph import bypass, constant, dims, initializer
+from filigree.converter.passes.graph import bypass, constant, dims, initializer, sole_user
 
 F64 = NDArray[np.float64]
 ONNX_LAYERS = ("Conv", "Gemm")
@@ -54,8 +54,7 @@ def _layer_before(node: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
         layer = value.producer() if value is not None else None
         if value is None or layer is None or layer.op_type not in LAYERS:
             continue
-        alone = len(list(value.uses())) == 1 and not value.is_graph_output()
-        if alone and constant(layer.inputs[1]) is not None:
+        if sole_user(value) is node and constant(layer.inputs[1]) is not None:
             return layer, value
     return None, None
 

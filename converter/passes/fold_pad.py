@@ -1,7 +1,8 @@
 """Move zero padding into the convolutions that read it.
 
 1. Pad in constant mode with value 0, whose pads are constants, none negative, none on N or C.
-2. Every reader is a Conv with explicit padding; else the Pad stays and is run.
+2. It is marked as its input is, if at all.
+3. Every reader is a Conv with explicit padding; else the Pad stays and is run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from filigree.converter.passes.graph import bypass, constant, dims, scalar
+from filigree.converter.quantize.marks import mark_of
 
 
 def apply(model: ir.Model) -> bool:
@@ -17,6 +19,8 @@ def apply(model: ir.Model) -> bool:
     for node in list(model.graph):
         pads = _spatial_pads(node) if node.op_type == "Pad" else None
         if pads is None or node.inputs[0] is None:
+            continue
+        if mark_of(node.inputs[0]) != mark_of(node.outputs[0]):
             continue
         readers = [use.node for use in node.outputs[0].uses()]
         if node.outputs[0].is_graph_output() or not all(_takes(r, node) for r in readers):

@@ -8,6 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from filigree.converter.quantize.marks import mark_of
+
 NAMES = "filigree.names"
 
 
@@ -27,8 +29,9 @@ def scalar(value: ir.Value | None) -> float | None:
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
-    """The one node that reads ``value``, if there is just one reader and no output of the model."""
-    uses = list(value.uses())
+    """The one node that reads ``value``, if there is just one reader, no output of the model, and
+    no mark that rounds it."""
+    uses = list(value.uses()) if mark_of(value) is None else []
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from filigree.converter.errors import BadFile, UsageError
-from filigree.converter.lowering.program import ConvParams, Op, Weights
+from filigree.converter.lowering.program import ConvParams, Op, Weights, float_kind
 from filigree.native import enums as c
 from filigree.native import model as runtime
 
@@ -226,14 +226,14 @@ class CostTable:
 
     def _near_ns(self, shape: Shape, pattern: str, blocks: int, block_rows: int) -> float:
         row_vectors = shape.row_vectors(self.lanes)
-        if shape.kind == c.FIL_OP_DWCONV:
+        if float_kind(shape.kind) == c.FIL_OP_DWCONV:
             height = shape.band or shape.positions / shape.width
             per_tap = self.depthwise[shape.window.depthwise].at(height, shape.width)
             return per_tap * shape.rows * shape.cols * row_vectors
         density = blocks / (-(-shape.rows // block_rows) * shape.cols)
-        if shape.kind == c.FIL_OP_SPMV:
+        if float_kind(shape.kind) == c.FIL_OP_SPMV:
             return blocks * self.vector[pattern].at(shape.cols, density)
-        is_conv = shape.kind == c.FIL_OP_CONV
+        is_conv = float_kind(shape.kind) == c.FIL_OP_CONV
         positions = shape.band * shape.width or shape.positions
         if is_conv:
             positions = min(positions, CONV_POSITIONS)

@@ -1,23 +1,26 @@
 """The ``Ox1`` patterns: a weight matrix to its stored form and back, exactly.
 
 O neighbouring rows (a group) share one list of column indices; for each index all O values are
-stored, zeros included (*fill*). The function computed does not change. Indices are u8 steps or
-absolute u16 (``fil_coding``), whichever stores fewer bytes: a step over 255 is bridged by stored
-blocks of zeros.
+stored, zeros included (*fill*); of int8, four indices at a time (*quads*, zeros after a group's
+last), the four weights of each row together. The function computed does not change. Indices are u8
+steps or absolute u16 (``fil_coding``), whichever stores fewer bytes: a step over 255 is bridged by
+stored blocks of zeros.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from filigree.converter.lowering.program import F32, Packing
+from filigree.converter.lowering.program import F32, I32, Packing, float_kind
 from filigree.native import enums as c
 
 BLOCK_ROWS = (1, 2, 4, 8, 16)
 LONGEST_STEP = 255
+QUAD = 4  # indices whose int8 weights lie together
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -52,9 +55,9 @@ class _Steps:
 
 def dense_block_rows(kind: int) -> int:
     """The block height in which kernels of an op kind want their dense weights."""
-    if kind == c.FIL_OP_DWCONV:
+    if float_kind(kind) == c.FIL_OP_DWCONV:
         return 1
-    return 16 if kind == c.FIL_OP_SPMV else 8
+    return 16 if float_kind(kind) == c.FIL_OP_SPMV else 8
 
 
 def block_mask(matrix: F32, block_rows: int) -> Mask:
@@ -71,12 +74,14 @@ def stats(matrix: F32, block_rows: int, *, dtype: str = "float32") -> Stats:
 
 def dense_stats(rows: int, cols: int, *, block_rows: int, dtype: str = "float32") -> Stats:
     """What ``encode_dense`` would store; zeros of a dense layer do not count as fill."""
-    blocks = -(-rows // block_rows) * cols
-    nbytes = np.dtype(dtype).itemsize * blocks * block_rows
+    groups = -(-rows // block_rows)
+    blocks = groups * cols
+    stored = groups * -(-cols // QUAD) * QUAD if dtype == "int8" else blocks
+    nbytes = np.dtype(dtype).itemsize * stored * block_rows
     return Stats(block_rows, c.FIL_CODING_NONE, blocks, 0, 0.0, nbytes)
 
 
-def encode(matrix: F32, bias: F32, *, block_rows: int, dtype: str = "float32") -> Packing:
+def encode(matrix: F32, bias: F32 | I32, *, block_rows: int, dtype: str = "float32") -> Packing:
     """Store ``matrix`` [rows, cols] in ``block_rows`` x 1 blocks with the smaller index coding.
 
     ``dtype``: of the stored values; ``matrix`` has been rounded to it.
@@ -97,15 +102,17 @@ def encode(matrix: F32, bias: F32, *, block_rows: int, dtype: str = "float32") -
         block_rows=block_rows,
         coding=found.coding,
         blocks=found.blocks,
-        values=present.reshape(-1).astype(dtype),
+        values=_stored(present, counts, dtype),
         index=index,
         counts=counts.astype(np.uint16),
-        bias=_padded_bias(bias, groups * block_rows),
+        bias=_padded(bias, groups * block_rows),
         bridges=found.bridges,
     )
 
 
-def encode_dense(matrix: F32, bias: F32, *, block_rows: int, dtype: str = "float32") -> Packing:
+def encode_dense(
+    matrix: F32, bias: F32 | I32, *, block_rows: int, dtype: str = "float32"
+) -> Packing:
     """Store every value: no index list (``FIL_CODING_NONE``)."""
     _require_block_rows(block_rows)
     grouped = _grouped(matrix, block_rows)
@@ -114,10 +121,12 @@ def encode_dense(matrix: F32, bias: F32, *, block_rows: int, dtype: str = "float
         block_rows=block_rows,
         coding=c.FIL_CODING_NONE,
         blocks=groups * cols,
-        values=np.ascontiguousarray(grouped.transpose(0, 2, 1)).reshape(-1).astype(dtype),
+        values=_stored(
+            grouped.transpose(0, 2, 1).reshape(-1, block_rows), np.full(groups, cols), dtype
+        ),
         index=None,
         counts=None,
-        bias=_padded_bias(bias, groups * block_rows),
+        bias=_padded(bias, groups * block_rows),
     )
 
 
@@ -125,7 +134,7 @@ def decode(packing: Packing, *, rows: int, cols: int) -> F32:
     """The matrix [rows, cols] that ``packing`` stores. The packing must be valid."""
     o = packing.block_rows
     groups = -(-rows // o)
-    blocks = packing.values.reshape(-1, o)
+    blocks = _blocks(packing, groups)
     if packing.counts is None:
         grouped = blocks.reshape(groups, cols, o).transpose(0, 2, 1)
         return np.ascontiguousarray(grouped.reshape(groups * o, cols)[:rows], np.float32)
@@ -149,11 +158,17 @@ def columns(packing: Packing) -> Ints:
     return result
 
 
+def in_quads(blocks: int, groups: int, counts: NDArray[np.uint16] | None) -> int:
+    """Blocks that int8 weights take with those that fill up their groups' last quads."""
+    each = np.full(groups, blocks // groups) if counts is None else counts.astype(np.int64)
+    return int((-(-each // QUAD)).sum()) * QUAD
+
+
 def count_bridges(packing: Packing) -> int:
     """Stored blocks that a u8 step of 255 leads to and that hold only zeros."""
     if packing.coding != c.FIL_CODING_D8 or packing.index is None:
         return 0
-    empty = ~packing.values.reshape(-1, packing.block_rows).any(axis=1)
+    empty = ~_blocks(packing, 0).any(axis=1)
     return int(np.count_nonzero(empty & (packing.index == LONGEST_STEP)))
 
 
@@ -173,10 +188,45 @@ def _grouped(matrix: F32, block_rows: int) -> F32:
     return padded.reshape(groups, block_rows, cols)
 
 
-def _padded_bias(bias: F32, count: int) -> F32:
-    padded = np.zeros(count, np.float32)
-    padded[: bias.size] = bias
+def _padded(per_row: F32 | I32, count: int) -> Any:
+    padded = np.zeros(count, per_row.dtype)
+    padded[: per_row.size] = per_row
     return padded
+
+
+def with_multipliers(packing: Packing, multipliers: F32) -> Packing:
+    """An int8 packing with its rows' multipliers [rows]."""
+    return replace(packing, multipliers=_padded(multipliers, packing.bias.size))
+
+
+def _places(counts: Ints) -> Ints:
+    """Where each block lies among those of quads: every group starts a quad."""
+    room = -(-counts // QUAD) * QUAD
+    starts = np.cumsum(room) - room
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray(np.repeat(starts, counts) + within, np.int64)
+
+
+def _stored(blocks: F32, counts: NDArray[Any], dtype: str) -> Any:
+    """Blocks [blocks, block_rows], so many of each group, in the order of storage."""
+    if dtype != "int8":
+        return np.ascontiguousarray(blocks).reshape(-1).astype(dtype)
+    counts = counts.astype(np.int64)
+    quads = int((-(-counts // QUAD)).sum())
+    room = np.zeros((quads * QUAD, blocks.shape[1]), np.int8)
+    room[_places(counts)] = blocks
+    return np.ascontiguousarray(room.reshape(quads, QUAD, -1).transpose(0, 2, 1)).reshape(-1)
+
+
+def _blocks(packing: Packing, groups: int) -> NDArray[Any]:
+    """[blocks, block_rows] of the values as stored; ``groups``: of a dense packing."""
+    o = packing.block_rows
+    if packing.values.dtype != np.int8:
+        return packing.values.reshape(-1, o)
+    counts = packing.counts
+    each = np.full(groups, packing.blocks // max(groups, 1)) if counts is None else counts
+    rows = packing.values.reshape(-1, o, QUAD).transpose(0, 2, 1).reshape(-1, o)
+    return np.asarray(rows[_places(each.astype(np.int64))])
 
 
 def _steps(mask: Mask) -> _Steps:
@@ -189,11 +239,17 @@ def _steps(mask: Mask) -> _Steps:
 
 def _stats(matrix: F32, block_rows: int, steps: _Steps, dtype: str) -> Stats:
     present, bridges = steps.column.size, int(steps.bridges.sum())
+    groups = -(-matrix.shape[0] // block_rows)
     block_bytes = np.dtype(dtype).itemsize * block_rows
-    u8_bytes, u16_bytes = (present + bridges) * (block_bytes + 1), present * (block_bytes + 2)
+    in_u8, in_u16 = present + bridges, present
+    if dtype == "int8":
+        counts = np.bincount(steps.group, minlength=groups)
+        bridged = np.bincount(steps.group, 1 + steps.bridges, minlength=groups).astype(np.int64)
+        in_u8, in_u16 = (int((-(-n // QUAD)).sum()) * QUAD for n in (bridged, counts))
+    u8_bytes = in_u8 * block_bytes + present + bridges
+    u16_bytes = in_u16 * block_bytes + 2 * present
     use_u8 = u8_bytes <= u16_bytes
     blocks = present + bridges if use_u8 else present
-    groups = -(-matrix.shape[0] // block_rows)
     nonzeros = int(np.count_nonzero(matrix))
     return Stats(
         block_rows=block_rows,

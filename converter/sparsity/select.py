@@ -7,7 +7,8 @@ Rules, per weight matrix:
    ("size"); ties go to dense, then to the taller block;
 4. "time" leaves dense only for a predicted gain of at least 5 %, the accuracy of the tables;
 5. values are float32 or float16 as asked, but where float16 cannot hold them (``rounding``); times
-   are predicted as for float32.
+   are predicted as for float32;
+6. weights of int8 layers are int8; their times, too, are predicted as for float32.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from filigree.converter.errors import UsageError
-from filigree.converter.lowering.program import Packing, Program, Weights
+from filigree.converter.lowering.program import Packing, Program, Weights, float_kind
 from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cost import DENSE, SPARSE, CostTable, Shape
 from filigree.converter.sparsity.pattern import Stats
@@ -34,6 +35,10 @@ KIND_NAMES: Mapping[int, str] = {
     c.FIL_OP_CONV: "conv",
     c.FIL_OP_DWCONV: "dwconv",
     c.FIL_OP_SPMV: "spmv",
+    c.FIL_OP_QSPMM: "qspmm",
+    c.FIL_OP_QCONV: "qconv",
+    c.FIL_OP_QDWCONV: "qdwconv",
+    c.FIL_OP_QSPMV: "qspmv",
 }
 CODING_NAMES: Mapping[int, str] = {
     c.FIL_CODING_NONE: "dense",
@@ -114,11 +119,14 @@ def pack(
     packed: dict[str, Weights] = {}
     choices = []
     for name, given in program.weights.items():
-        stored = rounded(given.matrix, dtype)
+        whole = given.multipliers is not None
+        stored = Rounded(given.matrix, "int8") if whole else rounded(given.matrix, dtype)
         weights = dataclasses.replace(given, matrix=stored.matrix)
         layer = _Layer(weights, shapes[name], stored, costs, cold)
         choice = _choose(layer, asked=pattern, objective=objective)
         packing = _encode(layer, choice.pattern)
+        if given.multipliers is not None:
+            packing = patterns.with_multipliers(packing, given.multipliers)
         packed[name] = dataclasses.replace(weights, packing=packing)
         choices.append(choice)
     return dataclasses.replace(program, weights=packed), choices
@@ -145,7 +153,7 @@ def _choose(layer: _Layer, *, asked: str, objective: str) -> Choice:
     dense = _dense(layer)
     matrix = layer.weights.matrix
     zeros = 1 - np.count_nonzero(matrix) / matrix.size
-    if layer.shape.kind == c.FIL_OP_DWCONV:
+    if float_kind(layer.shape.kind) == c.FIL_OP_DWCONV:
         return _made(layer, dense, dense, "depthwise: kernels are dense")
     if asked == DENSE:
         return _made(layer, dense, dense, "dense asked for")

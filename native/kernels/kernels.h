@@ -1,7 +1,8 @@
 /* Kernels: one signature each, one table row per ISA. A kernel cannot fail; its op's check has
- * proved every access. All buffers are of fx, which an ISA of float16 has as halves; its weights
- * are halves too. Lanes run over positions, so a kernel may read and write up to the next multiple
- * of its lanes past the last position of a plane (the plane's own padding), and nothing else.
+ * proved every access. Buffers are of fx, which an ISA of float16 has as halves (its weights are
+ * halves too), and of the kernels whose names start with q int8. Lanes run over positions, so a
+ * kernel may read and write up to the next multiple of its lanes past the last position of a plane
+ * (the plane's own padding), and nothing else.
  *
  * A kernel may be called on part of an op: fewer rows, positions, planes. So the order in which an
  * output's sum is taken depends on the weights alone, not on how many others are computed with it:
@@ -17,7 +18,8 @@
 
 /* A weight matrix, resolved to pointers. index is u8 steps (D8) or u16 absolute (U16). Weights are
  * values, or, if that is not NULL, halves; spmm, conv and dwconv then widen a part of them at a
- * time into wide: FIL_WIDE floats or one group (dwconv: one row), but no more than there are. */
+ * time into wide: FIL_WIDE floats or one group (dwconv: one row), but no more than there are.
+ * Of int8 kernels: quads, sums (the biases) and multipliers. */
 typedef struct fil_matrix {
   const float *values;
   const float *bias;
@@ -27,6 +29,9 @@ typedef struct fil_matrix {
   uint8_t coding;
   const uint16_t *halves; /* float16 */
   float *wide;
+  const int8_t *quads; /* int8 */
+  const int32_t *sums;
+  const float *multipliers;
 } fil_matrix;
 
 /* out = act(residual + bias + W x). lo/hi as in fil_op. residual may be NULL. */
@@ -132,16 +137,111 @@ typedef struct fil_pixels_args {
   uint32_t first, positions;
 } fil_pixels_args;
 
+/* How int8 results are made: round(x), kept in [lo - zero, hi - zero], plus zero (kernels/q8.h).
+ * A residual y counts as (y - residual_zero) * residual_scale. */
+typedef struct fil_rescale {
+  int32_t zero, lo, hi;
+  int32_t residual_zero;
+  float residual_scale;
+} fil_rescale;
+
+/* The int8 kernels: exact sums, one rounding, the same bits on every ISA. x_zero is what lies
+ * outside of an image. Of planes they read and write what the float kernels do. */
+typedef struct fil_qspmm_args {
+  fil_matrix w;
+  const int8_t *x, *residual;
+  int8_t *out;
+  uint32_t x_pitch, out_pitch, residual_pitch;
+  uint32_t positions;
+  uint32_t padded; /* planes are, to a multiple of as many elements; 0: of the ISA's lanes */
+  fil_rescale q;
+} fil_qspmm_args;
+
+typedef struct fil_qconv_args {
+  fil_matrix w;
+  const int8_t *x, *residual;
+  int8_t *out, *panel; /* fil_qconv_scratch bytes */
+  const fil_conv *g;
+  uint32_t out_pitch, residual_pitch;
+  uint32_t first, positions, ring;
+  int32_t x_zero;
+  fil_rescale q;
+} fil_qconv_args;
+
+typedef struct fil_qdwconv_args {
+  fil_matrix w;
+  const int8_t *x, *residual;
+  int8_t *out, *scratch; /* fil_qdwconv_scratch bytes */
+  const fil_conv *g;
+  uint32_t x_pitch, out_pitch, residual_pitch;
+  uint32_t first, rows, ring;
+  int32_t x_zero;
+  fil_rescale q;
+} fil_qdwconv_args;
+
+typedef struct fil_qspmv_args {
+  fil_matrix w;
+  const int8_t *x, *residual;
+  int8_t *out;
+  fil_rescale q;
+} fil_qspmv_args;
+
+/* AVG: out = round(sum of (x - x_zero) * (multiplier / how many)) + zero */
+typedef struct fil_qpool_args {
+  const int8_t *x;
+  int8_t *out;
+  const fil_pool *g;
+  uint32_t x_pitch, out_pitch;
+  int32_t x_zero;
+  float multiplier;
+  fil_rescale q;
+} fil_qpool_args;
+
+/* Types and factors are as qmap.def says: a's and b's (MUL: the product's is a_scale); QUANTIZE
+ * divides by a_scale. */
+typedef struct fil_qmap_args {
+  const void *a, *b;
+  void *out;
+  const fil_map *g;
+  uint8_t fn;
+  int32_t a_zero, b_zero;
+  float a_scale, b_scale;
+  fil_rescale q;
+} fil_qmap_args;
+
+/* MEAN, SUM: out = round(sum of (x - x_zero) * multiplier) + zero */
+typedef struct fil_qreduce_args {
+  const int8_t *x;
+  int8_t *out;
+  const fil_reduce *g;
+  int32_t x_zero;
+  float multiplier;
+  fil_rescale q;
+} fil_qreduce_args;
+
+/* e[i] = powers[max - x[i]]; out = round(e * (1 / (sum of e, first to last, * scale))) + zero */
+typedef struct fil_qsoftmax_args {
+  const int8_t *x;
+  int8_t *out;
+  const fil_softmax *g;
+  const float *powers; /* 256 */
+  float scale;
+  fil_rescale q;
+} fil_qsoftmax_args;
+
 /* Bytes of scratch, the most any ISA needs. */
 uint64_t fil_conv_scratch(const fil_conv *g, uint32_t cols);
 uint64_t fil_dwconv_scratch(const fil_conv *g);
+uint64_t fil_qconv_scratch(const fil_conv *g, uint32_t cols);
+uint64_t fil_qdwconv_scratch(const fil_conv *g);
 
 /* fil_spmm_scalar, fil_spmm_avx2, ... and the table fil_spmm_by_isa[FIL_ISA_COUNT] (NULL: not in
- * this build), for every kernel of kernel.def. */
+ * this build), for every kernel of kernel.def and q8.def. */
 #define X(name)                                                                                    \
   typedef void (*fil_##name##_kernel)(const fil_##name##_args *);                                  \
   extern const fil_##name##_kernel fil_##name##_by_isa[FIL_ISA_COUNT];
 #include "kernel.def"
+#include "q8.def"
 #undef X
 
 /* Run every kernel of one ISA on small cases against scalar: 0 if all agree. */

@@ -1,5 +1,6 @@
 /* Defines fil_<FIL_TABLE>_by_isa from isa.def; the last lines of every ref.c. A table lies beside
- * its scalar kernel, so that a linker that drops an op drops all of its kernels. */
+ * its scalar kernel, so that a linker that drops an op drops all of its kernels.
+ * FIL_SCALAR_ALONE: there is no other, and it serves every ISA. */
 #include "kernels/kernels.h"
 #include "runtime/config.h"
 
@@ -8,7 +9,11 @@
 #define FIL_ENTRY(have, kernel, isa)  FIL_ENTRY_(have, kernel, isa)
 #define FIL_ENTRY_(have, kernel, isa) FIL_ENTRY_##have(kernel, isa)
 #define FIL_ENTRY_0(kernel, isa)      0
-#define FIL_ENTRY_1(kernel, isa)      fil_##kernel##_##isa
+#ifdef FIL_SCALAR_ALONE
+#define FIL_ENTRY_1(kernel, isa) fil_##kernel##_scalar
+#else
+#define FIL_ENTRY_1(kernel, isa) fil_##kernel##_##isa
+#endif
 
 #define X(NAME, name, lanes) void FIL_NAME(FIL_TABLE, name)(const FIL_NAME(FIL_TABLE, args) *);
 #include "filigree/isa.def"

@@ -28,13 +28,18 @@ static inline const float *fil_walk_values(fil_walk *k, uint64_t at) {
   return k->wide;
 }
 
-/* Pass a block: its column. */
-static inline uint32_t fil_walk_next(fil_walk *k) {
+/* Pass a block, whose weights are not looked at: its column. */
+static inline uint32_t fil_walk_column(fil_walk *k) {
   uint64_t i = k->block++;
-  k->values = fil_walk_values(k, i * k->w->block_rows);
   if (k->w->coding == FIL_CODING_U16) return ((const uint16_t *)k->w->index)[i];
   k->column += k->w->coding == FIL_CODING_D8 ? ((const uint8_t *)k->w->index)[i] : 1;
   return k->column;
+}
+
+/* Pass a block: its column. */
+static inline uint32_t fil_walk_next(fil_walk *k) {
+  k->values = fil_walk_values(k, k->block * k->w->block_rows);
+  return fil_walk_column(k);
 }
 
 /* Rows of group g that exist: block_rows, fewer in the last group. */

@@ -2,15 +2,25 @@
 #include "runtime/checked.h"
 
 static int has_rows(const fil_op *op) {
-  return op->kind == FIL_OP_SPMM || op->kind == FIL_OP_CONV || op->kind == FIL_OP_DWCONV ||
-         op->kind == FIL_OP_PIXELS;
+  switch (op->kind) {
+  case FIL_OP_SPMM:
+  case FIL_OP_CONV:
+  case FIL_OP_DWCONV:
+  case FIL_OP_PIXELS:
+  case FIL_OP_QSPMM:
+  case FIL_OP_QCONV:
+  case FIL_OP_QDWCONV: return 1;
+  default: return 0;
+  }
 }
 
 uint32_t fil_band_ops(const fil_op *op) {
   return has_rows(op) && op->p.conv.band_ops ? op->p.conv.band_ops : 1;
 }
 
-static int takes_rings(const fil_op *op) { return has_rows(op) || op->kind == FIL_OP_SPMV; }
+static int takes_rings(const fil_op *op) {
+  return has_rows(op) || op->kind == FIL_OP_SPMV || op->kind == FIL_OP_QSPMV;
+}
 
 static int ring_ok(uint16_t ring, uint32_t rows, uint32_t width, uint32_t lanes) {
   return !ring || (ring < rows && fil_mul(ring, width) % lanes == 0);

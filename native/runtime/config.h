@@ -2,6 +2,7 @@
  *
  *   FIL_HAVE_<ISA>     the kernels of that ISA (isa.def) are linked in; scalar always is
  *   FIL_NO_SELFTEST    trust the kernels: fil_isa_selftest is never called (single-ISA bundles)
+ *   FIL_NO_VNNI        as on a processor with AVX-512 without VNNI, for tests
  *   FIL_NO_CRC_TABLES  CRC-32C with a 64-byte table instead of 8 KiB (eight times slower)
  *   FIL_PART_LOG2      log2 of the vector steps that are worth handing to another thread: about a
  *                      microsecond of them (11). Tests share out everything (0)
@@ -30,6 +31,9 @@
 #endif
 #ifndef FIL_NO_SELFTEST
 #define FIL_NO_SELFTEST 0
+#endif
+#ifndef FIL_NO_VNNI
+#define FIL_NO_VNNI 0
 #endif
 #ifndef FIL_PART_LOG2
 #define FIL_PART_LOG2 11

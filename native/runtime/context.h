@@ -30,6 +30,9 @@ fil_isa fil_isa_of(const fil_model *m, const fil_op *op);
 enum { FIL_TAKES_X = 1, FIL_TAKES_Y = 2, FIL_NEEDS_Y = 4, FIL_TAKES_W = 8, FIL_TAKES_ACT = 16 };
 int fil_op_takes(const fil_op *op, int flags);
 
+/* The kinds of op.def from QSPMM on. */
+static inline int fil_is_int8(uint16_t kind) { return kind >= FIL_OP_QSPMM; }
+
 /* Bytes of an element of this type; 0: there is no such type. */
 uint32_t fil_dtype_bytes(uint8_t dtype);
 uint32_t fil_item(const fil_model *m, uint16_t tensor); /* of a tensor's elements */

@@ -1,6 +1,7 @@
 #include "filigree/filigree.h"
 #include "runtime/config.h"
 #include "runtime/context.h"
+#include "runtime/features.h"
 #if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
 #include <cpuid.h>
 #endif
@@ -67,6 +68,18 @@ static int arm_has_fp16(void) { return 1; }
 #else
 static int arm_has_fp16(void) { return 0; }
 #endif
+#endif
+
+#if FIL_HAVE_AVX512
+int fil_has_vnni(void) {
+  static SHARED unsigned char found; /* 0: not asked yet; else 1 more than the answer */
+  if (!found) {
+    uint32_t a, b, c = 0, d;
+    int has = !FIL_NO_VNNI && __get_cpuid_count(7, 0, &a, &b, &c, &d) && c & bit_AVX512VNNI;
+    found = (unsigned char)(1 + (has != 0));
+  }
+  return found - 1;
+}
 #endif
 
 static int cpu_has(fil_isa isa) {

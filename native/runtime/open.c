@@ -1,4 +1,5 @@
 /* The loader: native/SPEC.md states the rules, in this order. Validate once, run unchecked. */
+#include "kernels/q8.h"
 #include "runtime/band.h"
 #include "runtime/checked.h"
 #include "runtime/config.h"
@@ -148,11 +149,21 @@ static int tensor_place_ok(const fil_model *m, const fil_tensor *t, uint32_t byt
 }
 
 /* An element type that has kernels, in a place for it, and that the header has announced. */
+static int is_int8(uint8_t dtype) { return dtype == FIL_S8 || dtype == FIL_U8; }
+
+/* A factor of rounding to int8: finite and positive. */
+static int scale_ok(float x) { return x > 0 && x <= 0x1.fffffep127f; }
+
+static int quant_ok(const fil_tensor *t) {
+  uint32_t shift = t->dtype == FIL_S8 ? 128 : 0;
+  if (!is_int8(t->dtype)) return all_zero(&t->scale, sizeof t->scale) && !t->zero;
+  return scale_ok(t->scale) && (uint32_t)t->zero + shift < 256;
+}
+
 static int dtype_ok(const fil_model *m, const fil_tensor *t) {
   int is_port = t->place == FIL_PLACE_INPUT || t->place == FIL_PLACE_OUTPUT;
   if (t->dtype == FIL_F16) return m->required & FIL_NEEDS_F16 && !is_port;
-  if (t->dtype == FIL_U8) return t->place == FIL_PLACE_INPUT;
-  return t->dtype == FIL_F32;
+  return t->dtype == FIL_F32 || t->dtype == FIL_S8 || (t->dtype == FIL_U8 && is_port);
 }
 
 static fil_status check_tensor(fil_model *m, uint32_t i) {
@@ -164,6 +175,7 @@ static fil_status check_tensor(fil_model *m, uint32_t i) {
   uint32_t bytes = elements * fil_dtype_bytes(t->dtype);
   if (t->pitch < positions || t->bytes != bytes) return FIL_E_TENSOR;
   if (!ones(t->dim, t->rank) || !all_zero(t->reserved, sizeof t->reserved)) return FIL_E_TENSOR;
+  if (!quant_ok(t)) return FIL_E_TENSOR;
   return tensor_place_ok(m, t, bytes) ? FIL_OK : FIL_E_TENSOR;
 }
 
@@ -218,39 +230,77 @@ static fil_status check_index(const fil_model *m, const fil_weights *w) {
   return done == w->blocks ? FIL_OK : FIL_E_INDEX;
 }
 
+/* No sum of |weights| of a row, times the largest |input|, plus |bias| passes int32. */
+static int sums_ok(const int8_t *quads, uint32_t count, uint32_t o, const int32_t *bias) {
+  for (uint32_t r = 0; r < o; r++) {
+    uint64_t sum = bias[r] < 0 ? 0 - (uint64_t)bias[r] : (uint64_t)bias[r];
+    for (uint32_t i = 0; i < count; i++)
+      for (uint32_t j = 0; j < FIL_QUAD; j++) {
+        int32_t w = quads[((size_t)i * o + r) * FIL_QUAD + j];
+        sum += (uint64_t)(w < 0 ? -w : w) * 128;
+      }
+    if (sum > INT32_MAX) return 0;
+  }
+  return 1;
+}
+
+/* int8: the values are all there, sums stay in int32 and multipliers are factors. */
+static fil_status check_quads(const fil_model *m, const fil_weights *w) {
+  const int8_t *quads = (const int8_t *)m->constants + w->values_offset;
+  const int32_t *bias = (const int32_t *)(const void *)(m->constants + w->bias_offset);
+  const float *factor = (const float *)(const void *)(m->constants + w->multiplier_offset);
+  const uint16_t *count = (const uint16_t *)(const void *)(m->constants + w->count_offset);
+  uint32_t o = w->block_rows, dense = w->coding == FIL_CODING_NONE, passed = 0;
+  for (uint32_t g = 0; g < w->groups; g++) {
+    uint32_t n = fil_quads(dense ? w->cols : count[g]), bytes = fil_mul(n, o * FIL_QUAD);
+    passed = fil_add(passed, bytes);
+    if (!blob_ok(w->values_offset, passed, const_bytes(m))) return FIL_E_WEIGHTS;
+    if (!sums_ok(quads + (passed - bytes), n, o, bias + (size_t)g * o)) return FIL_E_WEIGHTS;
+  }
+  for (uint32_t r = 0; r < w->rows; r++)
+    if (!scale_ok(factor[r])) return FIL_E_WEIGHTS;
+  return FIL_OK;
+}
+
 static fil_status check_weights(fil_model *m, uint32_t i) {
   const fil_weights *w = &m->weights[i];
   uint32_t o = w->block_rows;
-  if (w->dtype != FIL_F32 && w->dtype != FIL_F16) return FIL_E_WEIGHTS;
+  if (w->dtype != FIL_F32 && w->dtype != FIL_F16 && w->dtype != FIL_S8) return FIL_E_WEIGHTS;
   if (w->coding > FIL_CODING_U16) return FIL_E_WEIGHTS;
   if (!o || o > 16 || (o & (o - 1))) return FIL_E_WEIGHTS;
   if (w->rows - 1 >= FIL_MAX_DIM || w->cols - 1 >= FIL_MAX_COLS) return FIL_E_CAPS;
   if (fil_mul(w->groups, o) - w->rows >= o) return FIL_E_WEIGHTS;
   uint32_t values = fil_mul(w->blocks, o), step = w->coding == FIL_CODING_D8 ? 1 : 2;
   if (values > FIL_MAX_ELEMENTS) return FIL_E_CAPS;
-  if (w->reserved0 || w->reserved1 || !all_zero(w->reserved, sizeof w->reserved))
-    return FIL_E_WEIGHTS;
+  if (w->reserved0 || w->reserved1) return FIL_E_WEIGHTS;
   uint32_t limit = const_bytes(m), size = w->dtype == FIL_F16 ? 2 : 4;
-  if (!blob_ok(w->values_offset, values * size, limit)) return FIL_E_WEIGHTS;
+  if (w->dtype == FIL_S8 ? !blob_ok(w->multiplier_offset, w->groups * o * 4, limit)
+                         : w->multiplier_offset != 0)
+    return FIL_E_WEIGHTS;
+  if (w->dtype != FIL_S8 && !blob_ok(w->values_offset, values * size, limit)) return FIL_E_WEIGHTS;
   if (!blob_ok(w->bias_offset, w->groups * o * 4, limit)) return FIL_E_WEIGHTS;
   if (w->coding == FIL_CODING_NONE) {
     int dense = w->blocks == fil_mul(w->groups, w->cols);
-    return dense && !w->index_offset && !w->count_offset ? FIL_OK : FIL_E_WEIGHTS;
+    if (!dense || w->index_offset || w->count_offset) return FIL_E_WEIGHTS;
+    return w->dtype == FIL_S8 ? check_quads(m, w) : FIL_OK;
   }
   if (!blob_ok(w->index_offset, w->blocks * step, limit)) return FIL_E_WEIGHTS;
   if (!blob_ok(w->count_offset, w->groups * 2, limit)) return FIL_E_WEIGHTS;
-  return check_index(m, w);
+  TRY(check_index(m, w));
+  return w->dtype == FIL_S8 ? check_quads(m, w) : FIL_OK;
 }
 
 /* --- operations --- */
 
 static int id_ok(uint16_t id, uint32_t count) { return id < count || id == FIL_NONE; }
 
-/* A MAP may overwrite an operand element by element: same type, same strides, same offset. */
+/* A MAP or QMAP may overwrite an operand element by element: same type, same strides, same offset.
+ */
 static int in_place_ok(const fil_model *m, const fil_op *op, uint16_t tensor) {
   const fil_map *g = &op->p.map;
   int x = op->in[0] == tensor, y = op->in[1] == tensor;
-  if (op->kind != FIL_OP_MAP || m->tensors[tensor].dtype != m->tensors[op->out].dtype) return 0;
+  if (op->kind != FIL_OP_MAP && op->kind != FIL_OP_QMAP) return 0;
+  if (m->tensors[tensor].dtype != m->tensors[op->out].dtype) return 0;
   if ((x && op->x_offset != op->out_offset) || (y && op->y_offset != op->out_offset)) return 0;
   for (int i = 0; i < FIL_MAP_RANK; i++) {
     if (g->dim[i] == 1) continue;
@@ -259,16 +309,17 @@ static int in_place_ok(const fil_model *m, const fil_op *op, uint16_t tensor) {
   return 1;
 }
 
-/* All tensors of an op have one element type, but for a plain copy, which converts floats, and for
- * PIXELS, whose check knows its types. */
+/* All tensors of an op have one element type, but for a plain copy, which converts floats. int8 has
+ * kinds of its own; they and PIXELS look at their types themselves. */
 static int types_ok(const fil_model *m, const fil_op *op) {
   int converts = op->kind == FIL_OP_MAP && op->fn == FIL_MAP_COPY && op->act == FIL_ACT_NONE;
   uint8_t type = m->tensors[op->out].dtype;
-  if (op->kind == FIL_OP_PIXELS) return 1;
+  if (fil_is_int8(op->kind) || op->kind == FIL_OP_PIXELS) return 1;
+  if (is_int8(type)) return 0;
   for (int k = 0; k < 2; k++) {
     if (op->in[k] == FIL_NONE) continue;
     uint8_t in = m->tensors[op->in[k]].dtype;
-    if (in != type && (!converts || in == FIL_U8)) return 0;
+    if (is_int8(in) || (in != type && !converts)) return 0;
   }
   return 1;
 }
@@ -346,7 +397,7 @@ static fil_status check_scratch(fil_model *m, uint32_t i) {
 static fil_status check_op(fil_model *m, uint32_t i) {
   const fil_op *op = &m->ops[i];
   if (op->kind >= FIL_OP_COUNT || op->act >= FIL_ACT_COUNT) return FIL_E_OP;
-  if (op->kind != FIL_OP_MAP && op->fn) return FIL_E_OP;
+  if (op->kind != FIL_OP_MAP && op->kind != FIL_OP_QMAP && op->fn) return FIL_E_OP;
   if (!id_ok(op->in[0], m->tensor_count) || !id_ok(op->in[1], m->tensor_count)) return FIL_E_OP;
   if (op->out >= m->tensor_count || !id_ok(op->weights, m->weights_count)) return FIL_E_OP;
   const fil_op_type *type = &fil_registry[op->kind];

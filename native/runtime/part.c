@@ -1,4 +1,5 @@
 #include "runtime/part.h"
+#include "kernels/q8.h"
 
 fil_span fil_share(fil_part p, uint32_t n, uint32_t unit) {
   uint32_t units = n / unit + !!(n % unit), each = units / p.count, more = units % p.count;
@@ -31,13 +32,31 @@ fil_span fil_share_groups(const fil_matrix *w, fil_part p) {
   return s;
 }
 
+/* Quads of int8 weights in front of a group. */
+static size_t quads_before(const fil_matrix *w, uint32_t group) {
+  if (w->coding == FIL_CODING_NONE) return (size_t)group * fil_quads(w->cols);
+  size_t quads = 0;
+  for (uint32_t g = 0; g < group; g++) quads += fil_quads(w->count[g]);
+  return quads;
+}
+
+static void keep_values(fil_matrix *w, uint32_t group) {
+  size_t row = (size_t)group * w->block_rows, block = blocks_before(w, group);
+  if (w->quads) {
+    w->quads += quads_before(w, group) * w->block_rows * FIL_QUAD;
+    w->sums += row, w->multipliers += row;
+    return;
+  }
+  if (w->halves) w->halves += block * w->block_rows;
+  else w->values += block * w->block_rows;
+  w->bias += row;
+}
+
 void fil_keep_groups(fil_matrix *w, fil_span groups) {
   uint32_t blocks = blocks_before(w, groups.first);
   uint32_t row = groups.first * w->block_rows, left = w->rows - row;
   uint32_t rows = (groups.end - groups.first) * w->block_rows;
-  if (w->halves) w->halves += (size_t)blocks * w->block_rows;
-  else w->values += (size_t)blocks * w->block_rows;
-  w->bias += row;
+  keep_values(w, groups.first);
   w->rows = rows < left ? rows : left;
   w->groups = groups.end - groups.first;
   if (w->coding == FIL_CODING_NONE) return;

@@ -4,6 +4,8 @@ static uint64_t kernel_scratch(const fil_op *op, uint32_t weight_cols) {
   switch (op->kind) {
   case FIL_OP_CONV: return fil_conv_scratch(&op->p.conv, weight_cols);
   case FIL_OP_DWCONV: return fil_dwconv_scratch(&op->p.conv);
+  case FIL_OP_QCONV: return fil_qconv_scratch(&op->p.conv, weight_cols);
+  case FIL_OP_QDWCONV: return fil_qdwconv_scratch(&op->p.conv);
   default: return 0;
   }
 }

@@ -60,6 +60,5 @@ def test_floats_are_not_pixels(cli: Cli, camera: tuple[Path, Path], tmp_path: Pa
     done = cli("run", camera[1], path)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "error: x.npy does not fit the model\n"
-        '  input "photo": expected uint8 (0 to 255), got float32\n'
+        'error: x.npy does not fit the model\n  input "photo": expected uint8, got dtype float32\n'
     )

@@ -49,7 +49,7 @@ class Buffers:
         view = np.frombuffer(ffi.buffer(memory, values.nbytes), dtype=values.dtype)
         view[:] = values.reshape(-1)
         self.named[name] = (memory, view)
-        return ffi.cast({"f": "float *", "u": "void *"}[values.dtype.kind], memory)
+        return ffi.cast("float *" if values.dtype.kind == "f" else "void *", memory)
 
     def close(self) -> None:
         _, lib = library.load()
@@ -84,9 +84,10 @@ class Case:
     fields: Mapping[str, Any]
     out: int
     scratch: tuple[str, int] | None = None  # field, bytes
+    untouched: np.generic = UNTOUCHED
 
 
-def run(case: Case, isa: str) -> F32:
+def run(case: Case, isa: str) -> NDArray[Any]:
     """The result's buffer after the run, elements that were not written being UNTOUCHED.
 
     The same bits are required from both placements of the buffers."""
@@ -95,7 +96,7 @@ def run(case: Case, isa: str) -> F32:
     return first
 
 
-def _run_once(case: Case, isa: str, *, at_end: bool) -> F32:
+def _run_once(case: Case, isa: str, *, at_end: bool) -> NDArray[Any]:
     ffi, lib = library.load()
     with buffers(at_end) as b:
         args = ffi.new(f"fil_{case.kernel}_args *")
@@ -104,8 +105,10 @@ def _run_once(case: Case, isa: str, *, at_end: bool) -> F32:
             _set(args, name, b.put(name, values))
         if case.scratch is not None:
             name, size = case.scratch
-            _set(args, name, b.put(name, np.full(size // 4, np.nan, np.float32)))
-        args.out = b.put("out", np.full(case.out, UNTOUCHED))
+            filler = np.full(size, 77, np.uint8) if case.untouched.itemsize == 1 else None
+            nans = np.full(size // 4, np.nan, np.float32)
+            _set(args, name, b.put(name, nans if filler is None else filler))
+        args.out = b.put("out", np.full(case.out, case.untouched))
         run_it = ffi.cast("void (*)(const void *)", library.kernel(case.kernel, isa))
         fault = lib.fil_guarded(run_it, args)
         assert not fault, f"touches memory outside {b.blame(fault)}"

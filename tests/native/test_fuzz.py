@@ -51,6 +51,7 @@ def test_fuzz_open(target: Path, tmp_path: Path) -> None:
         (corpus / f"pixels{lanes}").write_bytes(tiny.pixels(lanes=lanes).encode())
         half = tiny.sample(lanes=lanes, half=True).encode()
         (corpus / f"half{lanes}").write_bytes(half)
+        (corpus / f"eight{lanes}").write_bytes(tiny.eight(lanes=lanes).encode())
     (corpus / "one_op").write_bytes(tiny.one_op().encode())
     (corpus / "converted").write_bytes(tiny.converted().encode())
     done = subprocess.run(

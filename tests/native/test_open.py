@@ -187,7 +187,9 @@ ITEMS = [
     ("tensors", A, "offset", 2**64 - 64, "E_TENSOR"),
     ("tensors", A, "offset", 4, "E_TENSOR"),
     ("tensors", A, "bytes", 2**64 - 256, "E_TENSOR"),
-    ("tensors", A, "reserved.11", 1, "E_TENSOR"),
+    ("tensors", A, "reserved.3", 1, "E_TENSOR"),
+    ("tensors", A, "scale", 1.0, "E_TENSOR"),
+    ("tensors", A, "zero", 1, "E_TENSOR"),
     ("tensors", X, "first_op", 1, "E_TENSOR"),
     ("tensors", X, "offset", 2, "E_TENSOR"),
     ("tensors", Y, "offset", 0, "E_TENSOR"),
@@ -201,7 +203,7 @@ ITEMS = [
     ("io", 0, "name.47", b"x", "E_IO"),
     ("io", 0, "reserved.3", 1, "E_IO"),
     ("weights", W_D8, "dtype", 0, "E_WEIGHTS"),
-    ("weights", W_D8, "dtype", 3, "E_WEIGHTS"),
+    ("weights", W_D8, "dtype", 4, "E_WEIGHTS"),
     ("weights", W_D8, "block_rows", 0, "E_WEIGHTS"),
     ("weights", W_D8, "block_rows", 3, "E_WEIGHTS"),
     ("weights", W_D8, "block_rows", 32, "E_WEIGHTS"),
@@ -214,7 +216,7 @@ ITEMS = [
     ("weights", W_D8, "cols", 2, "E_INDEX"),
     ("weights", W_D8, "reserved0", 1, "E_WEIGHTS"),
     ("weights", W_D8, "reserved1", 1, "E_WEIGHTS"),
-    ("weights", W_D8, "reserved.7", 1, "E_WEIGHTS"),
+    ("weights", W_D8, "multiplier_offset", 64, "E_WEIGHTS"),
     ("weights", W_D8, "values_offset", 2**64 - 64, "E_WEIGHTS"),
     ("weights", W_D8, "values_offset", 32, "E_WEIGHTS"),
     ("weights", W_D8, "index_offset", 1 << 20, "E_WEIGHTS"),
@@ -506,3 +508,78 @@ def test_a_band_reads_what_it_has_not_written() -> None:
     t.ops[0].p.conv.band_ops, t.ops[0].p.conv.band_rows = 2, 1
     t.ops[1].p.conv.band_ops = t.ops[1].p.conv.band_rows = 0
     assert status_of(t.encode())[0] == "E_LIFETIME"
+
+
+INT8 = [
+    ("tensors", 2, "scale", 0.0, ("E_TENSOR", 2)),
+    ("tensors", 2, "scale", -1.0, ("E_TENSOR", 2)),
+    ("tensors", 2, "scale", float("inf"), ("E_TENSOR", 2)),
+    ("tensors", 2, "scale", float("nan"), ("E_TENSOR", 2)),
+    ("tensors", 2, "zero", -129, ("E_TENSOR", 2)),
+    ("tensors", 2, "zero", 128, ("E_TENSOR", 2)),
+    ("tensors", 2, "dtype", c.FIL_U8, ("E_TENSOR", 2)),  # in the arena
+    ("weights", 0, "multiplier_offset", 1, ("E_WEIGHTS", 0)),
+    ("weights", 0, "values_offset", 1 << 20, ("E_WEIGHTS", 0)),
+    ("weights", 2, "values_offset", 1 << 20, ("E_WEIGHTS", 2)),
+    ("ops", 0, "fn", c.FIL_QMAP_COPY, ("E_OP", 0)),
+    ("ops", 0, "fn", c.FIL_QMAP_DEQUANTIZE, ("E_OP", 0)),
+    ("ops", 0, "fn", c.FIL_QMAP_FLIP, ("E_OP", 0)),
+    ("ops", 0, "fn", c.FIL_QMAP_TABLE, ("E_OP", 0)),
+    ("ops", 0, "fn", c.FIL_QMAP_COUNT, ("E_OP", 0)),
+    ("ops", 1, "kind", c.FIL_OP_CONV, ("E_OP", 1)),
+    ("ops", 1, "act", c.FIL_ACT_HARDSWISH, ("E_OP", 1)),
+    ("ops", 1, "act_lo", 0.5, ("E_OP", 1)),
+    ("ops", 1, "act_hi", 128.0, ("E_OP", 1)),
+    ("ops", 1, "act_lo", float("nan"), ("E_OP", 1)),
+    ("ops", 1, "act_lo", 101.0, ("E_OP", 1)),
+    ("ops", 1, "scratch_bytes", 64, ("E_BOUNDS", 1)),
+    ("ops", 2, "kind", c.FIL_OP_DWCONV, ("E_OP", 2)),
+    ("ops", 5, "p.pool.mode", c.FIL_POOL_MAX, ("OK", -1)),
+    ("ops", 9, "y_offset", 1, ("E_OP", 9)),
+    ("ops", 9, "act", c.FIL_ACT_CLAMP, ("E_OP", 9)),
+    ("ops", 10, "act", c.FIL_ACT_CLAMP, ("E_OP", 10)),
+]
+
+
+@pytest.mark.parametrize(("table", "index", "path", "value", "want"), INT8)
+def test_int8(table: str, index: int, path: str, value: Any, want: tuple[str, int]) -> None:
+    t = tiny.eight()
+    put(table, index, path, value)(t)
+    status, item = status_of(t.encode())
+    assert status == want[0]
+    assert item == want[1]
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 8, 16])
+def test_int8_is_accepted(lanes: int) -> None:
+    assert status_of(tiny.eight(lanes=lanes).encode()) == ("OK", -1)
+
+
+def test_int8_max_pools_keep_their_scale() -> None:
+    t = tiny.eight()
+    put("ops", 5, "p.pool.mode", c.FIL_POOL_MAX)(t)
+    put("tensors", t.ops[5].out, "scale", 0.5)(t)
+    assert status_of(t.encode()) == ("E_OP", 5)
+
+
+def test_int8_sums_stay_in_32_bits() -> None:
+    def with_bias(value: int) -> tuple[str, int]:
+        t = tiny.eight()
+        at = t.weights[0].bias_offset
+        t.constants[at : at + 4] = value.to_bytes(4, "little", signed=True)
+        return status_of(t.encode())
+
+    t = tiny.eight()
+    stored = np.frombuffer(bytes(t.constants), np.int8, 4 * 28, t.weights[0].values_offset)
+    first_row = np.abs(stored.astype(int).reshape(7, 4, 4)[:, 0]).sum()
+    most = 2**31 - 1 - 128 * int(first_row)
+    assert with_bias(most) == with_bias(-most) == ("OK", -1)
+    assert with_bias(most + 1) == with_bias(-most - 1) == with_bias(-(2**31)) == ("E_WEIGHTS", 0)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, float("inf"), float("nan")])
+def test_int8_multipliers_are_factors(value: float) -> None:
+    t = tiny.eight()
+    at = t.weights[0].multiplier_offset + 12
+    t.constants[at : at + 4] = np.float32(value).tobytes()
+    assert status_of(t.encode()) == ("E_WEIGHTS", 0)

@@ -20,6 +20,7 @@ from filigree.native import enums as c
 from filigree.native._ffi import ffi, lib
 
 LANES = 16
+BYTES = {c.FIL_F32: 4, c.FIL_F16: 2, c.FIL_S8: 1, c.FIL_U8: 1}
 F32 = NDArray[np.float32]
 
 
@@ -70,7 +71,7 @@ class Tiny:
         arena = place == c.FIL_PLACE_ARENA
         pitch = given.get("pitch", -(-positions // self.lanes) * self.lanes if arena else positions)
         dtype = given.get("dtype", c.FIL_F32)
-        size = {c.FIL_F16: 2, c.FIL_U8: 1}.get(dtype, 4) * planes * pitch
+        size = BYTES[dtype] * planes * pitch
         offset = given.get("offset", self.arena_bytes if arena else 0)
         if arena:
             self.arena_bytes = max(self.arena_bytes, align(offset + size))
@@ -128,6 +129,34 @@ class Tiny:
         if not dense:
             w["index_offset"] = self.blob(b"".join(_index(row, coding) for row in kept))
             w["count_offset"] = self.blob(np.array([len(row) for row in kept], "<u2").tobytes())
+        self.weights.append(ffi.new("fil_weights *", w))
+        return len(self.weights) - 1
+
+    def eight(self, values: F32, *, block_rows: int, coding: int) -> int:
+        """int8 weights: ``values`` [rows, cols], whole numbers, all columns stored in quads."""
+        rows, cols = values.shape
+        groups, quads = -(-rows // block_rows), -(-cols // 4)
+        padded = np.zeros((groups * block_rows, quads * 4), np.int8)
+        padded[:rows, :cols] = values
+        stored = padded.reshape(groups, block_rows, quads, 4).transpose(0, 2, 1, 3)
+        multipliers = np.zeros(groups * block_rows, np.float32)
+        multipliers[:rows] = 0.02 + 0.001 * np.arange(rows)
+        w = {
+            "dtype": c.FIL_S8,
+            "block_rows": block_rows,
+            "coding": coding,
+            "rows": rows,
+            "cols": cols,
+            "groups": groups,
+            "blocks": groups * cols,
+            "values_offset": self.blob(stored.tobytes()),
+            "bias_offset": self.blob((np.arange(groups * block_rows) * 3).astype("<i4").tobytes()),
+            "multiplier_offset": self.blob(multipliers.tobytes()),
+        }
+        if coding != c.FIL_CODING_NONE:
+            row = _index(list(range(cols)), coding)
+            w["index_offset"] = self.blob(row * groups)
+            w["count_offset"] = self.blob(np.full(groups, cols, "<u2").tobytes())
         self.weights.append(ffi.new("fil_weights *", w))
         return len(self.weights) - 1
 
@@ -290,6 +319,56 @@ def sample(*, lanes: int = LANES, half: bool = False) -> Tiny:
     return t
 
 
+def eight(*, lanes: int = LANES) -> Tiny:
+    """Every kind of op on int8 once: x (1,3,4,4) float32 -> y (1,3) float32."""
+    t = Tiny(lanes=lanes)
+    x = t.port("x", (3, 4, 4), split=1)
+
+    def integers(shape: tuple[int, ...], *, split: int = 0, zero: int = 3) -> int:
+        made = t.tensor(shape, split=split, dtype=c.FIL_S8)
+        t.tensors[made].scale, t.tensors[made].zero = 0.05, zero
+        return made
+
+    def whole(rows: int, cols: int) -> F32:
+        return prime_paint(rows, cols) * 100
+
+    none = c.FIL_CODING_NONE
+    w_conv = t.eight(whole(4, 27), block_rows=4, coding=none)
+    w_dw = t.eight(whole(4, 9), block_rows=1, coding=none)
+    w_d8 = t.eight(whole(8, 4), block_rows=2, coding=c.FIL_CODING_D8)
+    w_u16 = t.eight(whole(4, 8), block_rows=1, coding=c.FIL_CODING_U16)
+    w_fc = t.eight(whole(3, 4), block_rows=16, coding=none)
+    entry, a, b = (integers((n, 4, 4), split=1) for n in (3, 4, 4))
+    wide, narrow = integers((8, 4, 4), split=1), integers((4, 4, 4), split=1)
+    pooled, moved = integers((4, 2, 2), split=1), integers((4, 2, 2), split=1)
+    mean, scores, odds = integers((4,)), integers((3,)), integers((3,), zero=-128)
+    powers = t.constant(np.exp(-0.05 * np.arange(256)).astype(np.float32))
+    y = t.port("y", (3,), output=True)
+
+    kept = dict(act=c.FIL_ACT_CLAMP, act_lo=3.0, act_hi=100.0)
+    planes = dict(dim=[1, 3, 4, 4], sa=[0, 16, 4, 1], sb=[0] * 4, so=[0, 16, 4, 1])
+    t.op(c.FIL_OP_QMAP, (x,), entry, fn=c.FIL_QMAP_QUANTIZE, p={"map": planes})
+    t.op(c.FIL_OP_QCONV, (entry,), a, weights=w_conv, p=_conv(3, 4, 3), **kept)
+    t.op(c.FIL_OP_QDWCONV, (a,), b, weights=w_dw, p=_conv(4, 4, 3), **kept)
+    t.op(c.FIL_OP_QSPMM, (b,), wide, weights=w_d8, p=_conv(4, 4))
+    t.op(c.FIL_OP_QSPMM, (wide, b), narrow, weights=w_u16, p=_conv(8, 4))
+    window = dict(channels=4, in_h=4, in_w=4, out_h=2, out_w=2, kh=2, kw=2, sh=2, sw=2, dh=1, dw=1)
+    t.op(c.FIL_OP_QPOOL, (narrow,), pooled, p={"pool": {**window, "mode": c.FIL_POOL_AVG}})
+    pitch = t.tensors[pooled].pitch
+    walk = dict(dim=[1, 4, 2, 2])
+    walk |= {name: [0, pitch, 2, 1] for name in ("sa", "sb", "so")}
+    t.op(c.FIL_OP_QMAP, (pooled, pooled), moved, fn=c.FIL_QMAP_ADD, p={"map": walk})
+    sums = dict(outer=4, reduce=4, inner=1, outer_s=pitch, reduce_s=1, inner_s=0, outer_so=1)
+    t.op(c.FIL_OP_QREDUCE, (moved,), mean, p={"reduce": sums})
+    t.op(c.FIL_OP_QSPMV, (mean,), scores, weights=w_fc, p=_conv(4, 1, pitch=1))
+    axis = dict(outer=1, axis=3, inner=1, outer_s=0, axis_s=1, inner_s=0)
+    t.op(c.FIL_OP_QSOFTMAX, (scores, powers), odds, p={"softmax": axis})
+    flat = dict(dim=[1, 1, 1, 3], sa=[0, 0, 0, 1], sb=[0] * 4, so=[0, 0, 0, 1])
+    t.op(c.FIL_OP_QMAP, (odds,), y, fn=c.FIL_QMAP_DEQUANTIZE, p={"map": flat})
+    t.set_lifetimes()
+    return t
+
+
 def band(*, lanes: int = LANES, half: bool = False) -> Tiny:
     """Two convolutions in a band, a ring of four rows between them: x (1,2,8,16) -> y (1,4)."""
     t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32)
@@ -315,6 +394,7 @@ def pixels(*, lanes: int = LANES) -> Tiny:
     """Interleaved bytes to planes and a pointwise layer, in a band: x (1,8,16,3) -> y (1,3)."""
     t = Tiny(lanes=lanes)
     x = t.port("x", (8, 16, 3), dtype=c.FIL_U8)
+    t.tensors[x].scale = 1.0
     affine = t.constant(prime_paint(2, 3))
     w = t.matrix(prime_paint(3, 3), prime_paint(3), block_rows=1, coding=c.FIL_CODING_NONE)
     ring, whole = t.tensor((3, 2, 16), split=1), t.tensor((3, 8, 16), split=1)

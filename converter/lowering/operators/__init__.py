@@ -9,10 +9,21 @@ from filigree.converter.lowering.operators import (
     dense,
     elementwise,
     pool,
+    quantized,
     reduce,
     shaping,
     softmax,
 )
 from filigree.converter.lowering.operators.registry import OPERATORS
 
-__all__ = ["OPERATORS", "conv", "dense", "elementwise", "pool", "reduce", "shaping", "softmax"]
+__all__ = [
+    "OPERATORS",
+    "conv",
+    "dense",
+    "elementwise",
+    "pool",
+    "quantized",
+    "reduce",
+    "shaping",
+    "softmax",
+]

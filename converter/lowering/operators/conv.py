@@ -5,6 +5,7 @@
 3. Pointwise over planes: SPMM. Everything else: CONV, which reads any strides.
 4. Grouped, not depthwise: one matrix with zeros outside the groups' blocks.
 5. A batch is one operation per image.
+6. In int8 if weights, input and result are (``passes.quantized``), else in float32.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import numpy as np
 import onnx_ir as ir
 
 from filigree.converter.lowering.builder import Builder, Refused, finite
-from filigree.converter.lowering.operators.registry import operator, optional
+from filigree.converter.lowering.operators.registry import (
+    int8_result,
+    operand,
+    operator,
+    optional,
+)
 from filigree.converter.lowering.operators.window import Window, as_planes, window_of
 from filigree.converter.lowering.program import F32, ConvParams, Place
 from filigree.converter.lowering.view import View
 from filigree.converter.passes.graph import constant, dims
+from filigree.converter.quantize.marks import ROW_SCALES, Quant
 from filigree.native import enums as c
 
 MOST_MATRIX = 1 << 26  # elements of a grouped convolution's matrix
@@ -25,7 +32,8 @@ MOST_MATRIX = 1 << 26  # elements of a grouped convolution's matrix
 
 @operator("Conv", note="1-D and 2-D; constant weights; any group, stride, dilation and padding")
 def conv(b: Builder, node: ir.Node) -> None:
-    x = as_planes(b.view(node.inputs[0]))
+    quant = int8_layer(b, node)
+    x = as_planes(operand(b, node.inputs[0], quant))
     weight, bias = weights_of(node)
     groups = node.attributes.get_int("group", 1)
     window = window_of(node, x, weight.shape[2:])
@@ -38,11 +46,11 @@ def conv(b: Builder, node: ir.Node) -> None:
     depthwise = groups == rows == x.shape[1] and groups > 1
     matrix = weight.reshape(rows, -1) if depthwise else _matrix(weight, groups)
     check_cols(matrix.shape[1])
-    key = b.add_weights(node.name or "", matrix, bias)
+    key = b.add_weights(node, matrix, bias, given=b.quant_of(x), to=quant)
     flat = window.covers_all and not depthwise
     name = node.outputs[0].name or ""
     split = 1 if flat else 2
-    out = b.storage(name, out_shape, split=split, axes=range(len(out_shape)))
+    out = b.storage(name, out_shape, split=split, axes=range(len(out_shape)), quant=quant)
     for n in range(x.shape[0]):
         image, result = x.at(0, n), out.at(0, n)
         if flat:
@@ -60,11 +68,19 @@ def conv(b: Builder, node: ir.Node) -> None:
 def _unwoven(b: Builder, image: View) -> View:
     """An input [C, H, W] of interleaved pixels, plane by plane: the kernel would gather every
     element as often as its window reads it."""
-    if image.strides[2] == 1 or b.tensors[image.tensor].place is not Place.INPUT:
+    tensor = b.tensors[image.tensor]
+    if image.strides[2] == 1 or tensor.place is not Place.INPUT or tensor.dtype != "float32":
         return image
     out = b.storage(f"{image.tensor}.planes", image.shape, split=1, axes=range(3))
     b.pixels(image, out)
     return out
+
+
+def int8_layer(b: Builder, node: ir.Node) -> Quant | None:
+    """What a layer's result is rounded to, if it computes in int8."""
+    if optional(node, ROW_SCALES) is None:
+        return None
+    return int8_result(b, node, node.inputs[:1])
 
 
 def weights_of(node: ir.Node) -> tuple[F32, F32]:

@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from filigree.converter.lowering.builder import Builder, Refused, finite, unrolled
-from filigree.converter.lowering.operators.conv import bias_of, check_cols
-from filigree.converter.lowering.operators.registry import operator, optional
+from filigree.converter.lowering.operators.conv import bias_of, check_cols, int8_layer
+from filigree.converter.lowering.operators.registry import operand, operator, optional
 from filigree.converter.lowering.program import F32, ConvParams, MatmulParams
 from filigree.converter.lowering.view import View, loops
 from filigree.converter.passes.graph import constant, dims
@@ -26,7 +26,7 @@ from filigree.native import enums as c
 def gemm(b: Builder, node: ir.Node) -> None:
     alpha = node.attributes.get_float("alpha", 1.0)
     beta = node.attributes.get_float("beta", 1.0)
-    x = b.view(node.inputs[0])
+    x = operand(b, node.inputs[0], int8_layer(b, node))
     if node.attributes.get_int("transA", 0):
         x = x.transpose((1, 0))
     array = constant(node.inputs[1])
@@ -51,7 +51,7 @@ def gemm(b: Builder, node: ir.Node) -> None:
 def matmul(b: Builder, node: ir.Node) -> None:
     out = node.outputs[0]
     array = constant(node.inputs[1])
-    x = b.view(node.inputs[0])
+    x = operand(b, node.inputs[0], int8_layer(b, node))
     if array is not None and array.ndim == 2 and len(x.shape) > 1:
         matrix = finite(_name(node.inputs[1]), array).T
         b.values[_name(out)] = linear(b, node, x, matrix, bias_of(node, matrix.shape[0]))
@@ -73,25 +73,27 @@ def linear(b: Builder, node: ir.Node, x: View, matrix: F32, bias: F32) -> View:
     if x.shape[-1] != cols:
         raise Refused(f"weights for {cols} inputs, given {x.shape[-1]}")
     check_cols(cols)
-    key = b.add_weights(node.name or "", matrix, bias)
+    quant = int8_layer(b, node)
+    key = b.add_weights(node, matrix, bias, given=b.quant_of(x), to=quant)
     lead = x.shape[:-1]
     positions = math.prod(lead)
     name = _name(node.outputs[0])
     if positions == 1:
-        out = b.allocate(name, (*lead, rows))
+        out = b.allocate(name, (*lead, rows), quant=quant)
         flat = b.row_major(x)
         b.emit(c.FIL_OP_SPMV, [flat], out, ConvParams(cols), weights=key)
         return out
+    axes = (len(lead), *range(len(lead)))
     planes = x.reshape((positions, cols))
     image = planes.transpose((1, 0)).unsqueeze(1) if planes is not None else None
     if image is None or not b.is_planar(image):
-        axes = (len(lead), *range(len(lead)))
-        stored = b.storage(f"{x.tensor}.planes", x.shape, split=1, axes=axes)
+        given = b.quant_of(x)
+        stored = b.storage(f"{x.tensor}.planes", x.shape, split=1, axes=axes, quant=given)
         b.map(c.FIL_MAP_COPY, [x], stored)
         again = stored.reshape((positions, cols))
         assert again is not None  # the leading axes were stored next to each other
         image = again.transpose((1, 0)).unsqueeze(1)
-    out = b.storage(name, (*lead, rows), split=1, axes=(len(lead), *range(len(lead))))
+    out = b.storage(name, (*lead, rows), split=1, axes=axes, quant=quant)
     params = ConvParams(
         cols,
         in_w=positions,

@@ -7,12 +7,14 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from filigree.converter.lowering.builder import Builder, Refused
-from filigree.converter.lowering.operators.registry import operator, optional
+from filigree.converter.activate import activated
+from filigree.converter.lowering.builder import INT8_FUNCTIONS, Builder, Refused
+from filigree.converter.lowering.operators.registry import int8_result, operator, optional
 from filigree.converter.lowering.program import Activation
 from filigree.converter.lowering.view import View
 from filigree.converter.passes.fold_affine import batch_norm
 from filigree.converter.passes.graph import constant, dims, scalar
+from filigree.converter.quantize.marks import Quant, constant_quant, mark_of, rounded
 from filigree.native import enums as c
 
 PLAIN = {
@@ -110,8 +112,10 @@ def power(b: Builder, node: ir.Node) -> None:
 
 @operator(*FUNCTIONS)
 def arithmetic(b: Builder, node: ir.Node) -> None:
-    views = [b.view(value) for value in node.inputs]
     fn = FUNCTIONS[node.op_type]
+    if fn in INT8_FUNCTIONS and len(node.inputs) == 2 and _combine_int8(b, node, fn):
+        return
+    views = [b.view(value) for value in node.inputs]
     if len(views) == 1:
         b.values[node.outputs[0].name or ""] = views[0]
         return
@@ -141,10 +145,49 @@ def batch_normalization(b: Builder, node: ir.Node) -> None:
 
 
 def _activate(b: Builder, node: ir.Node, act: Activation) -> None:
+    quant = int8_result(b, node, node.inputs[:1])
+    if quant is not None:
+        _activate_int8(b, node, act, quant)
+        return
     x = b.view(node.inputs[0]).broadcast(dims(node.outputs[0]))  # a bound or slope may add axes
     out = b.new(node.outputs[0], like=x)
     b.map(c.FIL_MAP_COPY, [x], out, act=act)
     b.values[node.outputs[0].name or ""] = out
+
+
+def _activate_int8(b: Builder, node: ir.Node, act: Activation, quant: Quant) -> None:
+    """Between two bounds by comparing, any other function by a table."""
+    x = b.stored(node.inputs[0]).broadcast(dims(node.outputs[0]))
+    out = b.new(node.outputs[0], like=x, quant=quant)
+    if act.kind == c.FIL_ACT_CLAMP and b.quant_of(x) == quant and act.lo <= act.hi:
+        lo, hi = (float(rounded(np.asarray(bound), quant)) for bound in (act.lo, act.hi))
+        b.map(c.FIL_MAP_COPY, [x], out, act=Activation(c.FIL_ACT_CLAMP, lo, hi))
+    else:
+        b.apply(x, out, lambda values: activated(values, act))
+    b.values[node.outputs[0].name or ""] = out
+
+
+def _combine_int8(b: Builder, node: ir.Node, fn: int) -> bool:
+    """False if the result or an operand is not int8; a constant is if it lies on a grid."""
+    quant = mark_of(node.outputs[0])
+    views = [_int8_operand(b, value) for value in node.inputs] if quant else []
+    found = [view for view in views if view is not None]
+    if len(found) != 2:
+        return False
+    shape = dims(node.outputs[0])
+    out = b.new(node.outputs[0], like=_like(b, found, shape), quant=quant)
+    b.map(fn, found, out)
+    b.values[node.outputs[0].name or ""] = out
+    return True
+
+
+def _int8_operand(b: Builder, value: ir.Value | None) -> View | None:
+    array = constant(value)
+    if array is None or value is None:
+        view = b.stored(value)
+        return view if b.quant_of(view) is not None else None
+    quant = constant_quant(value, array)
+    return None if quant is None else b.integers(f"{value.name}.int8", array, quant)
 
 
 def _combine(b: Builder, node: ir.Node, fn: int, views: list[View]) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from filigree.converter.lowering.builder import Builder, Refused
-from filigree.converter.lowering.operators.registry import only_first_output, operator
+from filigree.converter.lowering.operators.registry import (
+    int8_result,
+    only_first_output,
+    operand,
+    operator,
+)
 from filigree.converter.lowering.operators.window import Window, as_planes, window_of
 from filigree.converter.lowering.program import PoolParams
 from filigree.converter.lowering.view import View
@@ -25,14 +30,17 @@ def average_pool(b: Builder, node: ir.Node) -> None:
 
 
 def _pool(b: Builder, node: ir.Node, mode: int) -> None:
-    x = as_planes(b.view(node.inputs[0]))
+    quant = int8_result(b, node, node.inputs[:1])
+    x = as_planes(operand(b, node.inputs[0], quant))
+    if mode == c.FIL_POOL_MAX and quant is not None:
+        quant = b.quant_of(x)  # rounding again comes later
     value = only_first_output(node)
     kernel = tuple(node.attributes.get_ints("kernel_shape", []))
     if len(kernel) != len(dims(value)) - 2:
         raise Refused(f"kernel_shape {list(kernel)} for an input of rank {len(dims(value))}")
     window = window_of(node, x, kernel)
     shape = dims(value)
-    out = b.storage(value.name or "", shape, split=2, axes=range(len(shape)))
+    out = b.storage(value.name or "", shape, split=2, axes=range(len(shape)), quant=quant)
     for n in range(x.shape[0]):
         image = _own_planes(b, x.at(0, n))
         b.emit(c.FIL_OP_POOL, [image], out.at(0, n), _params(window, image, mode))

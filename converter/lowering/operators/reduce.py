@@ -5,10 +5,16 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from filigree.converter.lowering.builder import Builder, Refused, unrolled
-from filigree.converter.lowering.operators.registry import operator, optional
+from filigree.converter.lowering.operators.registry import (
+    int8_result,
+    operand,
+    operator,
+    optional,
+)
 from filigree.converter.lowering.program import ReduceParams
 from filigree.converter.lowering.view import View, by_memory, loops, padded
 from filigree.converter.passes.graph import constant, dims
+from filigree.converter.quantize.marks import Quant
 from filigree.native import enums as c
 
 FUNCTIONS = {
@@ -22,14 +28,14 @@ FUNCTIONS = {
 
 @operator("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(b: Builder, node: ir.Node) -> None:
-    x = b.view(node.inputs[0])
-    _reduce(b, node, x, tuple(range(2, len(x.shape))))
+    x = b.stored(node.inputs[0])
+    _reduce(b, node, tuple(range(2, len(x.shape))))
 
 
 @operator("ReduceMean", "ReduceSum", "ReduceMax", note="constant axes")
 def reduce(b: Builder, node: ir.Node) -> None:
-    x = b.view(node.inputs[0])
-    _reduce(b, node, x, _axes(node, len(x.shape)))
+    x = b.stored(node.inputs[0])
+    _reduce(b, node, _axes(node, len(x.shape)))
 
 
 def _axes(node: ir.Node, rank: int) -> tuple[int, ...]:
@@ -46,14 +52,20 @@ def _axes(node: ir.Node, rank: int) -> tuple[int, ...]:
     return tuple(sorted({a % rank for a in axes}))
 
 
-def _reduce(b: Builder, node: ir.Node, x: View, axes: tuple[int, ...]) -> None:
+def _reduce(b: Builder, node: ir.Node, axes: tuple[int, ...]) -> None:
     fn = FUNCTIONS[node.op_type]
+    quant = int8_result(b, node, node.inputs[:1])
+    x = operand(b, node.inputs[0], quant)
+    if len(_walk(x, axes)) > 1 and quant is not None and fn != c.FIL_REDUCE_MAX:
+        quant, x = None, b.view(node.inputs[0])  # parts of a sum are not to be rounded
+    if fn == c.FIL_REDUCE_MAX and quant is not None:
+        quant = b.quant_of(x)  # rounding again comes later
     while len(_walk(x, axes)) > 1:  # not one walk: the outermost axis alone first
         first = max(axes, key=lambda a: x.strides[a])
-        x = _reduced(b, f"{x.tensor}.part", x, (first,), fn)
+        x = _reduced(b, f"{x.tensor}.part", x, (first,), fn, quant)
         axes = tuple(a for a in axes if a != first)
     out = node.outputs[0]
-    result = _reduced(b, out.name or "", x, axes, fn)
+    result = _reduced(b, out.name or "", x, axes, fn, quant)
     b.values[out.name or ""] = b.reshaped(result, dims(out))
 
 
@@ -62,10 +74,12 @@ def _walk(x: View, axes: tuple[int, ...]) -> list[tuple[int, tuple[int, ...]]]:
     return loops([x.shape[a] for a in order], [x.strides[a] for a in order])
 
 
-def _reduced(b: Builder, name: str, x: View, axes: tuple[int, ...], fn: int) -> View:
+def _reduced(
+    b: Builder, name: str, x: View, axes: tuple[int, ...], fn: int, quant: Quant | None
+) -> View:
     """``x`` with ``axes``, which are one walk, reduced to one element each."""
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
-    out = b.allocate(name, shape)
+    out = b.allocate(name, shape, quant=quant)
     walk = _walk(x, axes)
     count, (step,) = walk[0] if walk else (1, (0,))
     kept = [a for a in by_memory(out) if a not in axes]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from filigree.converter.lowering.builder import Builder, Refused
+from filigree.converter.lowering.view import View
+from filigree.converter.quantize.marks import Quant, mark_of
 
 Lower = Callable[[Builder, ir.Node], None]
 
@@ -31,6 +33,19 @@ def operator(*names: str, note: str = "all") -> Callable[[Lower], Lower]:
         return function
 
     return register
+
+
+def int8_result(b: Builder, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Quant | None:
+    """What the node's result is rounded to, if it is and ``inputs`` are int8 too."""
+    quant = mark_of(node.outputs[0])
+    if quant is None or any(b.quant_of(b.stored(value)) is None for value in inputs):
+        return None
+    return quant
+
+
+def operand(b: Builder, value: ir.Value | None, quant: Quant | None) -> View:
+    """Where an input lies: as int8 for an int8 result, as floats for any other (None)."""
+    return b.view(value) if quant is None else b.stored(value)
 
 
 def only_first_output(node: ir.Node) -> ir.Value:

@@ -9,6 +9,7 @@ from filigree.converter.lowering.operators.registry import only_first_output, op
 from filigree.converter.lowering.program import Activation
 from filigree.converter.lowering.view import View
 from filigree.converter.passes.graph import constant, dims, scalar
+from filigree.converter.quantize.marks import Quant, mark_of
 from filigree.native import enums as c
 
 TO_NCHW = (0, 3, 1, 2)
@@ -23,7 +24,7 @@ def same(b: Builder, node: ir.Node) -> None:
     given = node.inputs[0]
     if given is None or given.dtype != ir.DataType.FLOAT or value.dtype != ir.DataType.FLOAT:
         raise Refused("only float32 to float32 is supported")
-    _set(b, node, b.view(given))
+    _set(b, node, b.stored(given))
 
 
 @operator("Cast", note="a uint8 input, or float32, to float32")
@@ -32,7 +33,7 @@ def cast(b: Builder, node: ir.Node) -> None:
     if given is None or given.dtype != ir.DataType.UINT8 or value.dtype != ir.DataType.FLOAT:
         same(b, node)
         return
-    x = b.view(given)
+    x = b.stored(given)
     if len(x.shape) != 4:
         x = x.reshape((1, 1, 1, x.size)) or x
     order = (0, 3, 1, 2) if is_interleaved(value) else (0, 1, 2, 3)
@@ -61,24 +62,24 @@ def is_to_nchw(node: ir.Node) -> bool:
 
 @operator("Reshape", "Flatten", "Squeeze", "Unsqueeze", note="static shapes")
 def reshape(b: Builder, node: ir.Node) -> None:
-    _set(b, node, b.reshaped(b.view(node.inputs[0]), dims(node.outputs[0])))
+    _set(b, node, b.reshaped(b.stored(node.inputs[0]), dims(node.outputs[0])))
 
 
 @operator("Transpose")
 def transpose(b: Builder, node: ir.Node) -> None:
-    x = b.view(node.inputs[0])
+    x = b.stored(node.inputs[0])
     default = list(range(len(x.shape)))[::-1]
     _set(b, node, x.transpose(node.attributes.get_ints("perm", default)))
 
 
 @operator("Expand", note="constant shape")
 def expand(b: Builder, node: ir.Node) -> None:
-    _set(b, node, b.view(node.inputs[0]).broadcast(dims(node.outputs[0])))
+    _set(b, node, b.stored(node.inputs[0]).broadcast(dims(node.outputs[0])))
 
 
 @operator("Slice", note="constant bounds, positive steps")
 def slice_(b: Builder, node: ir.Node) -> None:
-    x = b.view(node.inputs[0])
+    x = b.stored(node.inputs[0])
     starts = _ints(node, 1, "starts")
     ends = _ints(node, 2, "ends")
     axes = _ints(node, 3, "axes", default=list(range(len(starts))))
@@ -94,7 +95,7 @@ def slice_(b: Builder, node: ir.Node) -> None:
 
 @operator("Split", note="constant sizes")
 def split(b: Builder, node: ir.Node) -> None:
-    x = b.view(node.inputs[0])
+    x = b.stored(node.inputs[0])
     axis = node.attributes.get_int("axis", 0) % len(x.shape)
     start = 0
     for value in node.outputs:
@@ -105,11 +106,11 @@ def split(b: Builder, node: ir.Node) -> None:
 
 @operator("Concat")
 def concat(b: Builder, node: ir.Node) -> None:
-    out = b.new(node.outputs[0])
+    parts = [b.stored(value) for value in node.inputs]
+    out = b.new(node.outputs[0], quant=mark_of(node.outputs[0]) or _in_common(b, parts))
     axis = node.attributes.get_int("axis", 0) % len(out.shape)
     start = 0
-    for value in node.inputs:
-        part = b.view(value)
+    for part in parts:
         b.map(c.FIL_MAP_COPY, [part], out.slice(axis, start, count=part.shape[axis]))
         start += part.shape[axis]
     _set(b, node, out)
@@ -117,14 +118,14 @@ def concat(b: Builder, node: ir.Node) -> None:
 
 @operator("Pad", note="constant mode, constant pads and value")
 def pad(b: Builder, node: ir.Node) -> None:
-    x = b.view(node.inputs[0])
+    x = b.stored(node.inputs[0])
     mode = node.attributes.get_string("mode", "constant")
     if mode != "constant":
         raise Refused(f'mode "{mode}"; only constant is supported')
     value = _pad_value(node)
     pads = _ints(node, 1, "pads")
     axes = _ints(node, 3, "axes", default=list(range(len(x.shape))))
-    out = b.new(node.outputs[0])
+    out = b.new(node.outputs[0], quant=b.quant_of(x))
     if any(p > 0 for p in pads):
         b.map(c.FIL_MAP_FILL, [], out, act=Activation(lo=value))
     inside = out
@@ -137,6 +138,12 @@ def pad(b: Builder, node: ir.Node) -> None:
         inside = inside.slice(axis, max(0, before), count=cut)
     b.map(c.FIL_MAP_COPY, [x], inside)
     _set(b, node, out)
+
+
+def _in_common(b: Builder, parts: list[View]) -> Quant | None:
+    """What the integers of all parts stand for, if they are such and it is the same."""
+    found = {b.quant_of(part) for part in parts}
+    return found.pop() if len(found) == 1 else None
 
 
 def _drops(node: ir.Node) -> bool:

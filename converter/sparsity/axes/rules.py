@@ -121,8 +121,8 @@ def _conv(rules: Rules, node: ir.Node) -> None:
     _pin_all(rules, x, "a spatial axis", but=(0, 1))
     _pin_all(rules, out, "a spatial axis", but=(0, 1))
     atoms.tie(atoms.of(weight, 0), atoms.of(out, 1))
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        atoms.tie(atoms.of(node.inputs[2], 0), atoms.of(out, 1))
+    for value in _by_row(node):
+        atoms.tie(atoms.of(value, 0), atoms.of(out, 1))
     rows, taken = shape_of(weight)[:2]
     if groups == 1:
         atoms.tie(atoms.of(weight, 1), atoms.of(x, 1))
@@ -132,6 +132,11 @@ def _conv(rules: Rules, node: ir.Node) -> None:
         for side, value, size in (("in", x, taken), ("out", out, rows // groups)):
             for g, part in enumerate(atoms.of(value, 1).reshape(groups, size)):
                 atoms.tie(part, atoms.axis(group_name(node, side, g), 0, size))
+
+
+def _by_row(node: ir.Node) -> list[ir.Value]:
+    """A layer's constants with one value a row: bias, scales of an int8 layer's weights."""
+    return [value for value in node.inputs[2:] if value is not None]
 
 
 def group_name(node: ir.Node, side: str, g: int) -> str:
@@ -156,8 +161,8 @@ def _gemm(rules: Rules, node: ir.Node) -> None:
     atoms.tie(atoms.of(x, row), atoms.of(out, 0))
     atoms.tie(atoms.of(x, col), atoms.of(weight, in_axis))
     atoms.tie(atoms.of(weight, out_axis), atoms.of(out, 1))
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        _tie_aligned(rules, node.inputs[2], out)
+    for value in _by_row(node):
+        _tie_aligned(rules, value, out)
 
 
 def _matmul(rules: Rules, node: ir.Node) -> None:
@@ -170,8 +175,8 @@ def _matmul(rules: Rules, node: ir.Node) -> None:
     atoms.tie(atoms.of(x, -2), atoms.of(out, -2))
     for value in (x, y):
         _tie_aligned(rules, value, out, skip=2)
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        _tie_aligned(rules, node.inputs[2], out)
+    for value in _by_row(node):
+        _tie_aligned(rules, value, out)
 
 
 def _tie_aligned(rules: Rules, value: ir.Value, out: ir.Value, *, skip: int = 0) -> None:

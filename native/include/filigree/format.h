@@ -88,6 +88,13 @@ typedef enum fil_map_fn {
   FIL_MAP_COUNT
 } fil_map_fn;
 
+typedef enum fil_qmap_fn {
+#define X(NAME, name) FIL_QMAP_##NAME,
+#include "qmap.def"
+#undef X
+  FIL_QMAP_COUNT
+} fil_qmap_fn;
+
 typedef enum fil_pool_mode {
   FIL_POOL_MAX = 0,
   FIL_POOL_AVG = 1,
@@ -138,8 +145,16 @@ typedef struct fil_tensor {
   uint64_t bytes;
   uint16_t first_op; /* arena: the op that writes it first */
   uint16_t last_op;  /* arena: the last op that touches it */
-  uint8_t reserved[12];
+  float scale;       /* int8, uint8: q stands for (q - zero) * scale; else 0 */
+  int32_t zero;
+  uint8_t reserved[4];
 } fil_tensor;
+
+/* int8: the kinds from QSPMM on. sum = bias + W q exactly, in int32, where bias has the input's
+ * zero folded in; out = clamp(round(sum * multiplier [+ (y - zy) * (sy / s)])) + z, each product
+ * and sum of it rounded to float32, round to nearest, ties to even: the same bits on every
+ * processor. What a convolution reads outside its input is the input's zero. NONE and CLAMP are the
+ * only activations; act_lo and act_hi are whole numbers of int8 then. */
 
 /* rows x cols weights in groups of block_rows neighbouring rows sharing one index list.
  * values: for each group, for each stored index, block_rows values (rows past the end are zero),
@@ -147,9 +162,11 @@ typedef struct fil_tensor {
  * stands for some number.
  * Offsets are into the CONST section, multiples of FIL_ALIGN. bias_offset always exists
  * (groups * block_rows values of f32, zero past rows).
- * Dense (coding NONE): every group stores all cols indices and there is no index list or count. */
+ * Dense (coding NONE): every group stores all cols indices and there is no index list or count.
+ * FIL_S8: a group's indices are taken four at a time, zero weights after the last: for each such
+ * quad, for each row, its four weights. bias is int32; one multiplier for each row beside it. */
 typedef struct fil_weights {
-  uint8_t dtype;      /* of the values: FIL_F32 or FIL_F16 */
+  uint8_t dtype;      /* of the values: FIL_F32, FIL_F16 or FIL_S8 */
   uint8_t block_rows; /* O: 1, 2, 4, 8, 16 */
   uint8_t coding;
   uint8_t reserved0;
@@ -162,7 +179,7 @@ typedef struct fil_weights {
   uint64_t index_offset;  /* blocks steps or indices */
   uint64_t count_offset;  /* u16[groups]: stored blocks per group */
   uint64_t bias_offset;
-  uint8_t reserved[8];
+  uint64_t multiplier_offset; /* FIL_S8: float32[groups * block_rows]; else 0 */
 } fil_weights;
 
 /* SPMM, CONV, DWCONV, SPMV, PIXELS. Input channel c, row y, column x is element
@@ -238,7 +255,7 @@ typedef struct fil_matmul {
 typedef struct fil_op {
   uint16_t kind;
   uint8_t act;
-  uint8_t fn; /* MAP: fil_map_fn */
+  uint8_t fn; /* MAP: fil_map_fn; QMAP: fil_qmap_fn */
   uint16_t in[2];
   uint16_t out;
   uint16_t weights;

@@ -1,12 +1,7 @@
+#include "kernels/map/axes.h"
 #include "simd/finish.h"
 
 enum { CHUNK = 1024 }; /* elements done with before their activation: they stay in the L1 cache */
-
-/* One dimension: its length and the strides of a, b and out. */
-typedef struct axis {
-  uint32_t n;
-  int64_t a, b, out;
-} axis;
 
 FIL_INLINE vf apply(fil_map_fn fn, vf a, vf b) {
   switch (fn) {
@@ -68,45 +63,13 @@ static void run_axis(const fil_map_args *a, fx *out, const fx *x, const fx *y, a
   }
 }
 
-/* The axes longer than 1, those that continue each other as one, outermost first; how many. */
-static int join_axes(const fil_map *g, axis to[FIL_MAP_RANK]) {
-  int count = 0;
-  for (int i = 0; i < FIL_MAP_RANK; i++) {
-    axis s = {g->dim[i], g->sa[i], g->sb[i], g->so[i]}, *last = &to[count ? count - 1 : 0];
-    if (s.n == 1) continue;
-    if (count && last->a == s.a * s.n && last->b == s.b * s.n && last->out == s.out * s.n)
-      *last = (axis){last->n * s.n, s.a, s.b, s.out};
-    else to[count++] = s;
-  }
-  return count;
-}
-
-/* Make the last axis a long one: a pixel's 3 channels are no work for a vector. */
-static void choose_inner(axis *s, int count) {
-  axis *last = &s[count - 1], *longest = last, t = *last;
-  for (int i = 0; i < count; i++)
-    if (s[i].n > longest->n) longest = &s[i];
-  if (last->n >= 16) return;
-  *last = *longest;
-  *longest = t;
-}
-
-/* The axes as they are walked, FIL_MAP_RANK of them, outermost first. */
-static void walk_of(const fil_map *g, axis *s) {
-  axis found[FIL_MAP_RANK];
-  int count = join_axes(g, found);
-  if (count) choose_inner(found, count);
-  for (int i = 0; i < FIL_MAP_RANK; i++) s[i] = (axis){1, 1, 1, 1};
-  for (int i = 0; i < count; i++) s[FIL_MAP_RANK - count + i] = found[i];
-}
-
 #if FIL_LANES_F16
 #include "kernels/map/convert.h"
 #endif
 
 void FIL_KERNEL(map)(const fil_map_args *a) {
   axis s[FIL_MAP_RANK];
-  walk_of(a->g, s);
+  axes_of(a->g, s);
 #if FIL_LANES_F16
   if (a->from != a->to) {
     convert(a, s);

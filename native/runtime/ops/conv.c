@@ -1,15 +1,12 @@
-#include "runtime/checked.h"
 #include "runtime/registry.h"
+#include "runtime/shapes.h"
 
 fil_status fil_conv_check(const fil_model *m, const fil_op *op, uint64_t *work) {
-  const fil_conv *g = &op->p.conv;
-  uint32_t cols = fil_mul((uint32_t)g->kh * g->kw, g->channels);
-  if (!fil_conv_ok(m, op, cols)) return FIL_E_OP;
-  *work = fil_matrix_work(&m->weights[op->weights], fil_mul(g->out_h, g->out_w), cols);
-  uint32_t last = fil_reach(op->x_offset, g->channels, g->cs);
-  last = fil_reach(fil_reach(last, fil_rows_held(g->x_ring, g->in_h), g->ys), g->in_w, g->xs);
-  if (!fil_inside(m, op->in[0], last) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
-  return fil_scratch_ok(m, op, fil_conv_scratch(g, cols)) ? FIL_OK : FIL_E_BOUNDS;
+  fil_status status = fil_conv_shape(m, op, work);
+  if (status < 0) return status;
+  return fil_scratch_ok(m, op, fil_conv_scratch(&op->p.conv, m->weights[op->weights].cols))
+             ? FIL_OK
+             : FIL_E_BOUNDS;
 }
 
 void fil_conv_run(const fil_run_state *s, const fil_op *op) {

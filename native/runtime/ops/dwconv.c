@@ -1,17 +1,10 @@
-#include "runtime/checked.h"
 #include "runtime/registry.h"
+#include "runtime/shapes.h"
 
 fil_status fil_dwconv_check(const fil_model *m, const fil_op *op, uint64_t *work) {
-  const fil_conv *g = &op->p.conv;
-  if (!fil_conv_ok(m, op, (uint32_t)g->kh * g->kw)) return FIL_E_OP;
-  const fil_weights *w = &m->weights[op->weights];
-  if (w->coding != FIL_CODING_NONE || w->block_rows != 1) return FIL_E_OP;
-  if (w->rows != g->channels || g->ys != g->in_w || g->xs != 1) return FIL_E_OP;
-  *work = fil_matrix_work(w, fil_mul(g->out_h, g->out_w), 0);
-  fil_planes x = {op->x_offset, g->channels, g->cs, 0};
-  x.positions = fil_mul(fil_rows_held(g->x_ring, g->in_h), g->in_w);
-  if (!fil_planes_inside(m, op->in[0], x) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
-  return fil_scratch_ok(m, op, fil_dwconv_scratch(g)) ? FIL_OK : FIL_E_BOUNDS;
+  fil_status status = fil_dwconv_shape(m, op, work);
+  if (status < 0) return status;
+  return fil_scratch_ok(m, op, fil_dwconv_scratch(&op->p.conv)) ? FIL_OK : FIL_E_BOUNDS;
 }
 
 void fil_dwconv_run(const fil_run_state *s, const fil_op *op) {

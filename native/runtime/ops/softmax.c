@@ -1,14 +1,8 @@
-#include "runtime/checked.h"
 #include "runtime/registry.h"
+#include "runtime/shapes.h"
 
 fil_status fil_softmax_check(const fil_model *m, const fil_op *op, uint64_t *work) {
-  const fil_softmax *g = &op->p.softmax;
-  if (!fil_op_takes(op, FIL_TAKES_X)) return FIL_E_OP;
-  *work = fil_work(g->outer, g->axis, g->inner, 1);
-  uint32_t span = fil_reach(fil_reach(0, g->outer, g->outer_s), g->axis, g->axis_s);
-  span = fil_reach(span, g->inner, g->inner_s);
-  if (!fil_inside(m, op->in[0], fil_add(span, op->x_offset))) return FIL_E_BOUNDS;
-  return fil_inside(m, op->out, fil_add(span, op->out_offset)) ? FIL_OK : FIL_E_BOUNDS;
+  return fil_softmax_shape(m, op, work);
 }
 
 void fil_softmax_run(const fil_run_state *s, const fil_op *op) {

@@ -1,14 +1,9 @@
-#include "runtime/checked.h"
 #include "runtime/registry.h"
+#include "runtime/shapes.h"
 
 fil_status fil_spmm_check(const fil_model *m, const fil_op *op, uint64_t *work) {
-  const fil_conv *g = &op->p.conv;
-  if (!fil_conv_ok(m, op, g->channels) || !fil_conv_is_1x1(g)) return FIL_E_OP;
-  if (g->in_h != g->out_h || g->in_w != g->out_w || g->ys != g->in_w || g->xs != 1) return FIL_E_OP;
-  *work = fil_matrix_work(&m->weights[op->weights], fil_mul(g->out_h, g->out_w), 0);
-  fil_planes x = {op->x_offset, g->channels, g->cs, 0};
-  x.positions = fil_mul(fil_rows_held(g->x_ring, g->in_h), g->in_w);
-  if (!fil_planes_inside(m, op->in[0], x) || !fil_conv_outputs_ok(m, op)) return FIL_E_BOUNDS;
+  fil_status status = fil_spmm_shape(m, op, work);
+  if (status < 0) return status;
   return fil_scratch_ok(m, op, 0) ? FIL_OK : FIL_E_BOUNDS;
 }
 

@@ -1,0 +1,225 @@
+#include "kernels/dwconv/layout.h"
+#include "kernels/q8.h"
+#include "simd/bytes.h"
+
+#if FIL_TARGET_AVX512
+#include <immintrin.h>
+#include "runtime/features.h"
+#include "simd/vnni.h"
+
+/* For T outputs of a row, four taps side by side are one shuffle of what is loaded, and one dot
+ * product. A mask leaves out what lies outside the row, and its zero stands there. Inputs are 128
+ * more than they are, and sums start 128 x (sum of the weights) lower (qspmm/vnni.h). */
+enum { T = 16, MOST_KW = 8, MOST_KH = 8, QUADS = MOST_KW / FIL_QUAD };
+
+typedef struct plane {
+  const fil_qdwconv_args *a;
+  const int8_t *x;
+  __m512i weights[MOST_KH][QUADS], start;
+  __m512i places[QUADS],
+      bytes; /* of a quad: which dwords go to each four outputs, in which order */
+  __m512i outside, no_row, flip;
+  __m512 factor;
+  __mmask64 inside; /* of the strip's 64 columns from `column` on */
+  __mmask16 outs;
+  int64_t column;
+  uint32_t row;
+} plane;
+
+FIL_INLINE __m512i load_row(const plane *b, uint32_t y) {
+  const fil_conv *g = b->a->g;
+  if (y >= g->in_h) return b->no_row;
+  if (y >= b->a->ring) y %= b->a->ring;
+  const int8_t *x = b->x + (int64_t)y * g->in_w + b->column;
+  return _mm512_xor_si512(_mm512_mask_loadu_epi8(b->outside, b->inside, x), b->flip);
+}
+
+FIL_INLINE __m512i quad_of(const plane *b, __m512i x, uint32_t i) {
+  return _mm512_shuffle_epi8(_mm512_permutexvar_epi32(b->places[i], x), b->bytes);
+}
+
+FIL_INLINE void store(const plane *b, size_t at, __m512i sum) {
+  const fil_qdwconv_args *a = b->a;
+  const fil_rescale *q = &a->q;
+  __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), b->factor);
+  if (a->residual) {
+    const int8_t *y = a->residual + (size_t)b->row * a->residual_pitch + at;
+    __m512i whole = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(b->outs, y));
+    whole = _mm512_sub_epi32(whole, _mm512_set1_epi32(q->residual_zero));
+    __m512 more = _mm512_mul_ps(_mm512_cvtepi32_ps(whole), _mm512_set1_ps(q->residual_scale));
+    x = _mm512_add_ps(x, more);
+  }
+  __m512i whole = _mm512_cvtps_epi32(_mm512_min_ps(x, _mm512_set1_ps(32767.0f)));
+  __m256i half = _mm512_cvtsepi32_epi16(whole);
+  half = _mm256_adds_epi16(half, _mm256_set1_epi16((int16_t)q->zero));
+  __m128i out = _mm_max_epi8(_mm256_cvtsepi16_epi8(half), _mm_set1_epi8((char)q->lo));
+  out = _mm_min_epi8(out, _mm_set1_epi8((char)q->hi));
+  _mm_mask_storeu_epi8(a->out + (size_t)b->row * a->out_pitch + at, b->outs, out);
+}
+
+/* 3 rows of taps, stride 1: each input row is shuffled once and goes to three outputs. */
+static void strip_of_3(const plane *b, uint32_t p) {
+  const fil_conv *g = b->a->g;
+  uint32_t y = b->a->first - g->pad_top; /* wraps above the input */
+  const __m512i w0 = b->weights[0][0], w1 = b->weights[1][0], w2 = b->weights[2][0];
+  __m512i v = quad_of(b, load_row(b, y), 0), ends = _mm512_dpbusd_epi32(b->start, v, w0), goes;
+  v = quad_of(b, load_row(b, y + 1), 0);
+  ends = _mm512_dpbusd_epi32(ends, v, w1);
+  goes = _mm512_dpbusd_epi32(b->start, v, w0);
+  for (uint32_t i = 0; i < b->a->rows; i++, p += g->out_w) {
+    v = quad_of(b, load_row(b, y + 2 + i), 0);
+    store(b, p, _mm512_dpbusd_epi32(ends, v, w2));
+    ends = _mm512_dpbusd_epi32(goes, v, w1);
+    goes = _mm512_dpbusd_epi32(b->start, v, w0);
+  }
+}
+
+static void strip(const plane *b, uint32_t p, const uint32_t quads) {
+  const fil_conv *g = b->a->g;
+  for (uint32_t i = 0; i < b->a->rows; i++, p += g->out_w) {
+    uint32_t y = (b->a->first + i) * g->sh - g->pad_top; /* wraps above the input */
+    __m512i sum = b->start;
+    for (uint32_t ky = 0; ky < g->kh; ky++) {
+      __m512i x = load_row(b, y + ky * g->dh);
+      for (uint32_t k = 0; k < quads; k++)
+        sum = _mm512_dpbusd_epi32(sum, quad_of(b, x, k), b->weights[ky][k]);
+    }
+    store(b, p, sum);
+  }
+}
+
+static void enter_plane(plane *b, uint32_t r) {
+  const fil_conv *g = b->a->g;
+  const int8_t *w = b->a->w.quads + (size_t)r * fil_quads((uint32_t)g->kh * g->kw) * FIL_QUAD;
+  int32_t sum = 0;
+  for (uint32_t ky = 0; ky < g->kh; ky++) {
+    int8_t four[MOST_KW] = {0};
+    int32_t whole[QUADS];
+    for (uint32_t kx = 0; kx < g->kw; kx++) four[kx] = *w, sum += *w++;
+    __builtin_memcpy(whole, four, sizeof four);
+    for (int k = 0; k < QUADS; k++) b->weights[ky][k] = _mm512_set1_epi32(whole[k]);
+  }
+  b->row = r;
+  b->x = b->a->x + (size_t)r * b->a->x_pitch;
+  b->start = _mm512_set1_epi32(b->a->w.sums[r] - 128 * sum);
+  b->factor = _mm512_set1_ps(b->a->w.multipliers[r]);
+}
+
+static uint64_t ones(int64_t n) {
+  return n <= 0 ? 0 : n >= 64 ? (uint64_t)-1 : ((uint64_t)1 << n) - 1;
+}
+
+/* Columns [column, column + 64) of the input, those that the strip's outputs read and that exist.
+ */
+static void enter_strip(plane *b, uint32_t p) {
+  const fil_conv *g = b->a->g;
+  uint32_t n = g->out_w - p < T ? g->out_w - p : T;
+  b->column = (int64_t)p * g->sw - g->pad_left;
+  int64_t end = (int64_t)g->in_w - b->column, need = (int64_t)(n - 1) * g->sw + g->kw;
+  b->inside = ones(end < need ? end : need) & ~ones(-b->column);
+  b->outs = (__mmask16)((1u << n) - 1);
+}
+
+static plane plane_of(const fil_qdwconv_args *a) {
+  plane b = {.a = a, .flip = _mm512_set1_epi8(-128)};
+  int32_t places[16];
+  int8_t bytes[64];
+  for (int i = 0; i < 16; i++) places[i] = i / 4 * a->g->sw + i % 4;
+  for (int i = 0; i < 64; i++) bytes[i] = (int8_t)(i % 16 / 4 * a->g->sw + i % 4);
+  for (int k = 0; k < QUADS; k++)
+    b.places[k] = _mm512_add_epi32(_mm512_loadu_si512(places), _mm512_set1_epi32(k));
+  b.bytes = _mm512_loadu_si512(bytes);
+  b.outside = _mm512_set1_epi8((char)a->x_zero);
+  b.no_row = _mm512_xor_si512(b.outside, b.flip);
+  return b;
+}
+
+static void run_vnni(const fil_qdwconv_args *a) {
+  const fil_conv *g = a->g;
+  plane b = plane_of(a);
+  int three = g->kh == 3 && g->sh == 1 && g->dh == 1 && g->kw <= FIL_QUAD;
+  for (uint32_t r = 0; r < a->w.rows; r++) {
+    enter_plane(&b, r);
+    for (uint32_t p = 0; p < g->out_w; p += T) {
+      enter_strip(&b, p);
+      if (three) strip_of_3(&b, p);
+      else if (g->kw <= FIL_QUAD) strip(&b, p, 1);
+      else strip(&b, p, QUADS);
+    }
+  }
+}
+FIL_VNNI_END
+
+static int fits(const fil_conv *g) {
+  return g->kw <= MOST_KW && g->kh <= MOST_KH && g->sw <= 2 && g->dw == 1;
+}
+
+void fil_qdwconv_avx512(const fil_qdwconv_args *a) {
+  if (fil_has_vnni() && fits(a->g)) run_vnni(a);
+  else fil_qdwconv_by_isa[FIL_ISA_AVX2](a);
+}
+
+#elif FIL_TARGET_AVX2
+#include <immintrin.h>
+#include "kernels/qdwconv/words.h"
+
+FIL_INLINE __m256i load(const int16_t *x) {
+  return _mm256_loadu_si256((const __m256i *)(const void *)x);
+}
+
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
+  __m256i low = _mm256_set1_epi32(b->a->w.sums[b->row]), high = low;
+  for (uint32_t k = 0; k < b->taps; k += 2) {
+    __m256i u = load(x + b->offset[k]), v = load(x + b->offset[k + 1]);
+    __m256i w = _mm256_set1_epi32(b->pairs[k / 2]);
+    low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(u, v), w));
+    high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(u, v), w));
+  }
+  /* lanes of 4: the low ones are 0 to 3 and 8 to 11 */
+  __m256i *to = (__m256i *)(void *)sums;
+  _mm256_storeu_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
+  _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+void fil_qdwconv_avx2(const fil_qdwconv_args *a) { run(a); }
+
+#elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
+#include <arm_neon.h>
+#include "kernels/qdwconv/words.h"
+
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
+  int32x4_t sum[4];
+  FIL_UNROLL(j, 4) sum[j] = vdupq_n_s32(b->a->w.sums[b->row]);
+  for (uint32_t k = 0; k < b->taps; k++) {
+    int16_t w = (int16_t)(b->pairs[k / 2] >> k % 2 * 16);
+    int16x8_t low = vld1q_s16(x + b->offset[k]), high = vld1q_s16(x + b->offset[k] + 8);
+    sum[0] = vmlal_n_s16(sum[0], vget_low_s16(low), w);
+    sum[1] = vmlal_high_n_s16(sum[1], low, w);
+    sum[2] = vmlal_n_s16(sum[2], vget_low_s16(high), w);
+    sum[3] = vmlal_high_n_s16(sum[3], high, w);
+  }
+  FIL_UNROLL(j, 4) vst1q_s32(sums + 4 * j, sum[j]);
+}
+
+void fil_qdwconv_neon(const fil_qdwconv_args *a) { run(a); }
+
+#elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
+#include <wasm_simd128.h>
+#include "kernels/qdwconv/words.h"
+
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
+  v128_t sum[4];
+  FIL_UNROLL(j, 4) sum[j] = wasm_i32x4_splat(b->a->w.sums[b->row]);
+  for (uint32_t k = 0; k < b->taps; k++) {
+    v128_t w = wasm_i16x8_splat((int16_t)(b->pairs[k / 2] >> k % 2 * 16));
+    v128_t low = wasm_v128_load(x + b->offset[k]), high = wasm_v128_load(x + b->offset[k] + 8);
+    sum[0] = wasm_i32x4_add(sum[0], wasm_i32x4_extmul_low_i16x8(low, w));
+    sum[1] = wasm_i32x4_add(sum[1], wasm_i32x4_extmul_high_i16x8(low, w));
+    sum[2] = wasm_i32x4_add(sum[2], wasm_i32x4_extmul_low_i16x8(high, w));
+    sum[3] = wasm_i32x4_add(sum[3], wasm_i32x4_extmul_high_i16x8(high, w));
+  }
+  FIL_UNROLL(j, 4) wasm_v128_store(sums + 4 * j, sum[j]);
+}
+
+void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
+#endif
