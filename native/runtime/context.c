@@ -111,7 +111,7 @@ uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w, uint8_t activa
 
 int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes) {
   uint8_t type = m->tensors[op->out].dtype;
-  uint64_t own = bytes / sizeof(float) * fil_dtype_bytes(type);
+  uint64_t own = fil_own_scratch(op, bytes, type);
   return op->scratch_bytes >= own + fil_wide_scratch(op, &m->weights[op->weights], type);
 }
 

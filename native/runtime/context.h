@@ -91,7 +91,14 @@ uint64_t fil_matrix_work(const fil_weights *w, uint32_t positions, uint32_t pane
  * FIL_ALIGN, 0 if weights are what it computes with. */
 uint64_t fil_wide_scratch(const fil_op *op, const fil_weights *w, uint8_t activations);
 
-/* The op's scratch holds that and its kernel's own, which would be `bytes` for float32. */
+/* A kernel's own scratch: kernels on floats say what it is for float32, those on int8 what it is.
+ */
+static inline uint64_t fil_own_scratch(const fil_op *op, uint64_t bytes, uint8_t activations) {
+  if (fil_is_int8(op->kind)) return bytes;
+  return bytes / sizeof(float) * fil_dtype_bytes(activations);
+}
+
+/* The op's scratch holds that and its kernel's own, which says `bytes`. */
 int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes);
 
 /* Bytes of scratch that suffice any op: a multiple of FIL_ALIGN. A thread's tensors of a band come

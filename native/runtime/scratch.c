@@ -12,7 +12,7 @@ static uint64_t kernel_scratch(const fil_op *op, uint32_t weight_cols) {
 
 uint64_t fil_op_scratch(const fil_op *op, const fil_weights *weights, uint8_t activations) {
   if (!weights) return 0;
-  uint64_t own = kernel_scratch(op, weights->cols) / sizeof(float) * fil_dtype_bytes(activations);
+  uint64_t own = fil_own_scratch(op, kernel_scratch(op, weights->cols), activations);
   return fil_wide_scratch(op, weights, activations) + own;
 }
 

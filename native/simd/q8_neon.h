@@ -10,6 +10,8 @@ typedef float32x4_t f4;
 
 FIL_INLINE b16 b16_load(const int8_t *p) { return vld1q_s8(p); }
 FIL_INLINE void b16_store(int8_t *p, b16 v) { vst1q_s8(p, v); }
+#define FIL_B16 1
+FIL_INLINE s4 s4_load(const int32_t *p) { return vld1q_s32(p); }
 FIL_INLINE s4 s4_set1(int32_t x) { return vdupq_n_s32(x); }
 FIL_INLINE s4 s4_sub(s4 a, s4 b) { return vsubq_s32(a, b); }
 FIL_INLINE s4 s4_round(f4 x) { return vcvtnq_s32_f32(x); }

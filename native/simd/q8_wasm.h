@@ -10,6 +10,8 @@ typedef v128_t f4;
 
 FIL_INLINE b16 b16_load(const int8_t *p) { return wasm_v128_load(p); }
 FIL_INLINE void b16_store(int8_t *p, b16 v) { wasm_v128_store(p, v); }
+#define FIL_B16 1
+FIL_INLINE s4 s4_load(const int32_t *p) { return wasm_v128_load(p); }
 FIL_INLINE s4 s4_set1(int32_t x) { return wasm_i32x4_splat(x); }
 FIL_INLINE s4 s4_sub(s4 a, s4 b) { return wasm_i32x4_sub(a, b); }
 FIL_INLINE s4 s4_round(f4 x) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x)); }

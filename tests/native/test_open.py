@@ -532,7 +532,7 @@ INT8 = [
     ("ops", 1, "act_hi", 128.0, ("E_OP", 1)),
     ("ops", 1, "act_lo", float("nan"), ("E_OP", 1)),
     ("ops", 1, "act_lo", 101.0, ("E_OP", 1)),
-    ("ops", 1, "scratch_bytes", 64, ("E_BOUNDS", 1)),
+    ("ops", 1, "scratch_bytes", 27 * c.FIL_TILE - 1, ("E_BOUNDS", 1)),
     ("ops", 2, "kind", c.FIL_OP_DWCONV, ("E_OP", 2)),
     ("ops", 5, "p.pool.mode", c.FIL_POOL_MAX, ("OK", -1)),
     ("ops", 9, "y_offset", 1, ("E_OP", 9)),

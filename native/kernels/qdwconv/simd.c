@@ -167,11 +167,12 @@ FIL_INLINE __m256i load(const int16_t *x) {
   return _mm256_loadu_si256((const __m256i *)(const void *)x);
 }
 
-FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow) {
+  (void)narrow;
   __m256i low = _mm256_set1_epi32(b->a->w.sums[b->row]), high = low;
   for (uint32_t k = 0; k < b->taps; k += 2) {
     __m256i u = load(x + b->offset[k]), v = load(x + b->offset[k + 1]);
-    __m256i w = _mm256_set1_epi32(b->pairs[k / 2]);
+    __m256i w = _mm256_set1_epi32(b->w.pairs[k / 2]);
     low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(u, v), w));
     high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(u, v), w));
   }
@@ -184,37 +185,43 @@ FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
 void fil_qdwconv_avx2(const fil_qdwconv_args *a) { run(a); }
 
 #elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
-#include <arm_neon.h>
+#include "simd/q8_neon.h"
+/* after the vectors */
 #include "kernels/qdwconv/words.h"
 
-FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow) {
   int32x4_t sum[4];
   FIL_UNROLL(j, 4) sum[j] = vdupq_n_s32(b->a->w.sums[b->row]);
   for (uint32_t k = 0; k < b->taps; k++) {
-    int16_t w = (int16_t)(b->pairs[k / 2] >> k % 2 * 16);
-    int16x8_t low = vld1q_s16(x + b->offset[k]), high = vld1q_s16(x + b->offset[k] + 8);
-    sum[0] = vmlal_n_s16(sum[0], vget_low_s16(low), w);
-    sum[1] = vmlal_high_n_s16(sum[1], low, w);
-    sum[2] = vmlal_n_s16(sum[2], vget_low_s16(high), w);
-    sum[3] = vmlal_high_n_s16(sum[3], high, w);
+    const int16_t *at = x + b->offset[k];
+    int16x8_t w = vld1q_dup_s16(&b->w.each[k]), low = vld1q_s16(at);
+    sum[0] = vmlal_s16(sum[0], vget_low_s16(low), vget_low_s16(w));
+    sum[1] = vmlal_high_s16(sum[1], low, w);
+    if (narrow) continue;
+    int16x8_t high = vld1q_s16(at + 8);
+    sum[2] = vmlal_s16(sum[2], vget_low_s16(high), vget_low_s16(w));
+    sum[3] = vmlal_high_s16(sum[3], high, w);
   }
   FIL_UNROLL(j, 4) vst1q_s32(sums + 4 * j, sum[j]);
 }
 
-void fil_qdwconv_neon(const fil_qdwconv_args *a) { run(a); }
+void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
 
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
-#include <wasm_simd128.h>
+#include "simd/q8_wasm.h"
+/* after the vectors */
 #include "kernels/qdwconv/words.h"
 
-FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]) {
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow) {
   v128_t sum[4];
   FIL_UNROLL(j, 4) sum[j] = wasm_i32x4_splat(b->a->w.sums[b->row]);
   for (uint32_t k = 0; k < b->taps; k++) {
-    v128_t w = wasm_i16x8_splat((int16_t)(b->pairs[k / 2] >> k % 2 * 16));
-    v128_t low = wasm_v128_load(x + b->offset[k]), high = wasm_v128_load(x + b->offset[k] + 8);
+    const int16_t *at = x + b->offset[k];
+    v128_t w = wasm_v128_load16_splat(&b->w.each[k]), low = wasm_v128_load(at);
     sum[0] = wasm_i32x4_add(sum[0], wasm_i32x4_extmul_low_i16x8(low, w));
     sum[1] = wasm_i32x4_add(sum[1], wasm_i32x4_extmul_high_i16x8(low, w));
+    if (narrow) continue;
+    v128_t high = wasm_v128_load(at + 8);
     sum[2] = wasm_i32x4_add(sum[2], wasm_i32x4_extmul_low_i16x8(high, w));
     sum[3] = wasm_i32x4_add(sum[3], wasm_i32x4_extmul_high_i16x8(high, w));
   }

@@ -13,7 +13,10 @@ typedef struct plane {
   fil_dw_layout l;
   int16_t *rows;
   uint32_t taps, offset[MOST_TAPS], row; /* offset: of a tap from an output's place */
-  int32_t pairs[MOST_TAPS / 2];
+  union {
+    int16_t each[MOST_TAPS]; /* a tap's weight */
+    int32_t pairs[MOST_TAPS / 2];
+  } w;
 } plane;
 
 static void fill_row(const plane *b, int16_t *to, uint32_t y) {
@@ -32,8 +35,24 @@ static void fill_row(const plane *b, int16_t *to, uint32_t y) {
       to[(g->pad_left + i) % 2 * b->l.phase + (g->pad_left + i) / 2] = x[i];
 }
 
-/* sums[i] += the products of the 16 outputs from x on. */
-FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T]);
+/* The sums of the 16 outputs from x on, or, if `narrow`, of 8. */
+FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow);
+
+/* 16 results without a residual. */
+static void round_strip(const plane *b, const int32_t sums[T], int8_t made[T]) {
+  float factor = b->a->w.multipliers[b->row];
+  const fil_rescale *q = &b->a->q;
+#ifdef FIL_B16
+  s4 v[4];
+  FIL_UNROLL(j, 4) {
+    f4 x = f4_mul(f4_of(s4_load(sums + 4 * j)), f4_set1(factor));
+    v[j] = s4_round(f4_min(x, f4_set1(32767.0f)));
+  }
+  b16_store(made, b16_between(b16_pack(v, (int16_t)q->zero), (int8_t)q->lo, (int8_t)q->hi));
+#else
+  for (uint32_t i = 0; i < T; i++) made[i] = fil_requantized(sums[i], factor, 0, q);
+#endif
+}
 
 static void store(const plane *b, size_t at, uint32_t n, const int32_t sums[T]) {
   const fil_qdwconv_args *a = b->a;
@@ -42,23 +61,19 @@ static void store(const plane *b, size_t at, uint32_t n, const int32_t sums[T]) 
   int8_t made[T];
   if (y)
     for (uint32_t i = 0; i < n; i++) made[i] = fil_requantized(sums[i], factor, y + i, &a->q);
-  else
-    for (uint32_t i = 0; i < T; i++) made[i] = fil_requantized(sums[i], factor, 0, &a->q);
+  else round_strip(b, sums, made);
   fil_copy_bytes(a->out + (size_t)b->row * a->out_pitch + at, made, n);
 }
 
 static void enter_plane(plane *b, uint32_t r) {
   const int8_t *w = b->a->w.quads + (size_t)r * fil_quads(b->taps) * FIL_QUAD;
   b->row = r;
-  for (uint32_t k = 0; k < b->taps; k += 2) {
-    uint16_t odd = k + 1 < b->taps ? (uint16_t)w[k + 1] : 0;
-    b->pairs[k / 2] = (int32_t)((uint32_t)(uint16_t)w[k] | (uint32_t)odd << 16);
-  }
+  for (uint32_t k = 0; k < b->taps; k++) b->w.each[k] = w[k];
 }
 
 static plane plane_of(const fil_qdwconv_args *a) {
   const fil_conv *g = a->g;
-  plane b = {.a = a, .l = fil_dw_layout_of(g), .rows = (int16_t *)(void *)a->scratch};
+  plane b = {.a = a, .w = {{0}}, .l = fil_dw_layout_of(g), .rows = (int16_t *)(void *)a->scratch};
   b.taps = (uint32_t)g->kh * g->kw;
   for (uint32_t k = 0; k < b.taps; k++) {
     uint32_t x = k % g->kw * g->dw, y = k / g->kw * g->dh;
@@ -81,8 +96,11 @@ static void run_words(const fil_qdwconv_args *a) {
       for (uint32_t i = 0; i < outs; i++)
         for (uint32_t p = 0; p < g->out_w; p += T) {
           int32_t sums[T];
-          sum_strip(&b, b.rows + i * g->sh * b.l.row + p, sums);
-          store(&b, (size_t)(done + i) * g->out_w + p, g->out_w - p < T ? g->out_w - p : T, sums);
+          uint32_t n = g->out_w - p < T ? g->out_w - p : T;
+          const int16_t *x = b.rows + i * g->sh * b.l.row + p;
+          if (n > T / 2) sum_strip(&b, x, sums, 0);
+          else sum_strip(&b, x, sums, 1);
+          store(&b, (size_t)(done + i) * g->out_w + p, n, sums);
         }
     }
   }

@@ -45,4 +45,4 @@ FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j) {
 }
 #include "kernels/qspmm/sixteen.h"
 
-void fil_qspmm_neon(const fil_qspmm_args *a) { run(a); }
+void FIL_KERNEL(qspmm)(const fil_qspmm_args *a) { run(a); }
