@@ -38,19 +38,19 @@ def layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
 
 
 def narrow_layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
-    """Every layer with activations of float16; ``dense``: of the same network with float32 ones."""
+    """Every layer with weights and activations of float16; ``dense``: of float32."""
     pruned = folder / "pruned.onnx"
     sparsify(source, pruned, sparsity)
     narrow, wide = (
-        count_layers(convert(pruned, options=_options(activations)).data, None)
-        for activations in ("float16", "float32")
+        count_layers(convert(pruned, options=_options(dtype)).data, None)
+        for dtype in ("float16", "float32")
     )
     others = {layer.name: layer.instructions for layer in wide}
     return [replace(layer, dense=others.get(layer.name)) for layer in narrow]
 
 
-def _options(activations: str) -> ConvertOptions:
-    return ConvertOptions(target="arm64", dtype="float16", activations=activations)
+def _options(dtype: str) -> ConvertOptions:
+    return ConvertOptions(target="arm64", dtype=dtype, activations=dtype)
 
 
 def total_of(layers: list[Counted]) -> Counted:

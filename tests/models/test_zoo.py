@@ -14,6 +14,8 @@ from filigree.native.model import Model, isas
 from tests.models.zoo import ZOO, Entry, dataset, sample_inputs
 
 TOLERANCE = 1e-4  # of the output range
+NARROW = 0.05  # the same of float16 networks
+HALVED = frozenset({"kws", "mobilenet-v1-0.25", "mcu-mbv2"})
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +94,22 @@ def test_published_accuracy(
     if found is None:
         pytest.skip(f"data set {name} is not here")
     assert round(accuracy(entry, fil(entry, data, packed), found), 1) == figure
+
+
+@pytest.mark.parametrize("entry", [e for e in ZOO if e.name in HALVED], ids=lambda e: e.name)
+def test_float16_activations_on_arm64(entry: Entry, data: Path) -> None:
+    """The first class of ONNX Runtime's, and outputs as near as a float16 network's are."""
+    from filigree.packaging import emulate
+    from tests.conftest import need
+
+    reason = emulate.available("arm64")
+    need("qemu", not reason, reason or "")
+    options = ConvertOptions(target="arm64", dtype="float16", activations="float16")
+    made = convert(data / "models" / entry.file, options=options)
+    assert made.report.kept == {}
+    x = sample_inputs(entry, data, 2)
+    want = expected(entry, data, x)
+    got = np.concatenate([emulate.run("arm64", made.data, [row[None]])[0] for row in x])
+    assert relative(got, want) <= NARROW
+    if entry.figures:
+        np.testing.assert_array_equal(got.argmax(1), want.argmax(1))
