@@ -170,7 +170,7 @@ def _banded(program: Program, options: ConvertOptions) -> Program:
         return min((program, *bands.smaller(program)), key=_arena)
     if options.bands == "off":
         return program
-    return bands.band(program, bands.CACHES[_family(options.target)])
+    return min(bands.candidates(program, bands.CACHES[_family(options.target)]), key=_arena)
 
 
 def _check_activations(options: ConvertOptions) -> None:

@@ -47,15 +47,26 @@ CACHES = {
 CHOICES = ("auto", "small", "off")
 
 
-def band(program: Program, cache: Cache) -> Program:
-    """``program`` with its large feature maps passed on in bands; computes the same."""
+def band(program: Program, cache: Cache, *, most: int | None = None) -> Program:
+    """``program`` with its large feature maps passed on in bands; computes the same. ``most``:
+    bytes that may be between the operations of a band."""
     i = 0
     while i < len(program.ops):
         end = _end_of_run(program, i, cache)
+        while end - i > 1 and most is not None and _least(program, i, end) > most:
+            end -= 1
         if end - i > 1:
             program = _banded(program, i, end, cache)
         i = max(end, i + 1)
     return program
+
+
+def candidates(program: Program, cache: Cache) -> Iterator[Program]:
+    """Banded in long runs and in shorter ones, and as it is: every stride doubles the rows that
+    those before it must hold, so that the longest runs are not always the least memory."""
+    for most in (None, 4 * cache.room, cache.room):
+        yield band(program, cache, most=most)
+    yield program
 
 
 def smaller(program: Program) -> Iterator[Program]:
@@ -169,6 +180,20 @@ def _end_of_run(program: Program, i: int, cache: Cache) -> int:
     return end
 
 
+def _least(program: Program, first: int, end: int) -> int:
+    """Bytes between these operations if they are passed on a row at a time."""
+    names = _ring_candidates(program, first, end)
+    ops = program.ops[first:end]
+    rings = _rings(ops, names, 1, program.lanes)
+    return sum(_held(program, ops, name, rings.get(name)) for name in names)
+
+
+def _held(program: Program, ops: Sequence[Op], name: str, rows: int | None) -> int:
+    """Bytes of a tensor as a ring of ``rows``; None: whole."""
+    tensor = program.tensors[name]
+    return tensor.nbytes if rows is None else _tall(tensor, rows, _width(ops, name)).nbytes
+
+
 def _banded(program: Program, first: int, end: int, cache: Cache) -> Program:
     ops = program.ops[first:end]
     rows = _ring_candidates(program, first, end)
@@ -265,9 +290,7 @@ def _choose(
     best: tuple[int, dict[str, int]] = (0, {})
     for band_rows in range(1, height):
         rings = _rings(ops, names, band_rows, program.lanes)
-        size = sum(
-            _tall(program.tensors[n], held, _width(ops, n)).nbytes for n, held in rings.items()
-        )
+        size = sum(_held(program, ops, name, rows) for name, rows in rings.items())
         if size > cache.room and best[0]:
             break
         if rings and (not best[0] or len(rings) >= len(best[1])):
