@@ -22,12 +22,19 @@ from filigree.packaging.targets import Target
 from filigree.packaging.toolchains import Toolchain
 
 JOBS = 2
+RUNTIME, RUNNER, ARITHMETIC = "runtime.o", "runner.o", "libarithmetic.a"
+REGISTRY = "runtime-registry.o"
 FLAGS = (
     *("-std=c11", "-O3", "-ffreestanding", "-fno-stack-protector", "-fno-math-errno"),
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"),
 )
 HOSTED = ("-std=c11", "-O2", "-pthread")
 # The stack lies first, so that overflowing it traps instead of overwriting data.
+# One image, for one model: small but for the kernels, and what it does not use left out.
+BARE = (
+    *("-Os", "-ffunction-sections", "-fdata-sections"),
+    *("-DFIL_NO_SELFTEST=1", "-DFIL_NO_CRC_TABLES=1"),
+)
 WASM_LINK = ("--no-entry", "--stack-first", "-z", "stack-size=262144", "--gc-sections")
 
 
@@ -52,8 +59,9 @@ def cache_folder() -> Path:
 
 
 def runner(target: Target, *, toolchain: Toolchain | None = None) -> Path:
-    """The built runner of ``target``, an executable or a .wasm module; made if it is not cached.
-    Raises ToolMissing, BuildFailed."""
+    """The built runner of ``target``, an executable, a .wasm module or, of a microcontroller, a
+    folder of what firmware.py links with a model; made if it is not cached. Raises ToolMissing,
+    BuildFailed."""
     chain = toolchain or toolchains.find(target)
     suffix = ".wasm" if target.is_wasm else ""
     path = Path(f"{target.name}-{key(target, chain)}") / f"runner{suffix}"
@@ -83,7 +91,8 @@ def call(command: list[str], what: str) -> None:
 
 def key(target: Target, chain: Toolchain) -> str:
     """A hash of the sources, their paths, every flag and the compiler's version."""
-    digest = hashlib.sha256(repr((target, chain, chain.version(), FLAGS, WASM_LINK)).encode())
+    flags = (FLAGS, WASM_LINK, BARE) if target.board else (FLAGS, WASM_LINK)
+    digest = hashlib.sha256(repr((target, chain, chain.version(), flags)).encode())
     for path in sorted({*sources.headers(), *hosted(target), *(u.source for u in units(target))}):
         data = path.read_bytes()
         digest.update(f"{path.relative_to(sources.native())} {len(data)}\n".encode() + data)
@@ -92,20 +101,29 @@ def key(target: Target, chain: Toolchain) -> str:
 
 
 def units(target: Target) -> list[Unit]:
-    """Every file without a C library: the runtime's, and all of the runner for WebAssembly."""
+    """Every file without a C library: the runtime's, and all of the runner unless it is hosted."""
     have = tuple(sources.have_define(isa) for isa in target.isas)
-    core = [Unit(path, have) for path in sources.core()]
+    core = [Unit(path, (*have, *_fast(target, path))) for path in sources.core()]
     simd = [
         Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
         for isa in target.isas
         for path in sources.simd()
     ]
-    return [*core, *simd, *(Unit(path, have) for path in _runner(target) if target.is_wasm)]
+    return [*core, *simd, *(Unit(path, have) for path in _bare_runner(target))]
+
+
+def _fast(target: Target, path: Path) -> tuple[str, ...]:
+    kernel = path.relative_to(sources.native()).parts[0] == "kernels"
+    return ("-O2",) if target.board and kernel else ()
 
 
 def hosted(target: Target) -> list[Path]:
     """The files with a C library: the rest."""
-    return [] if target.is_wasm else [*_runner(target), *sources.hosted()]
+    return [] if _bare_runner(target) else [*_runner(target), *sources.hosted()]
+
+
+def _bare_runner(target: Target) -> list[Path]:
+    return _runner(target) if target.is_wasm or target.board else []
 
 
 def _runner(target: Target) -> list[Path]:
@@ -116,17 +134,37 @@ def _build(target: Target, chain: Toolchain, made: Path) -> None:
     with ThreadPoolExecutor(JOBS) as pool:
         compiled = pool.map(lambda unit: _compile(target, chain, unit, made.parent), units(target))
         objects = list(compiled)
+    if target.board:
+        return _build_parts(target, chain, made, objects)
     files = map(str, hosted(target))
     rest = (*WASM_LINK, *target.link) if target.is_wasm else (*HOSTED, *_includes(), *files)
     call([*chain.link, *rest, *objects, "-o", str(made)], f"linking for {target.name}")
 
 
+def _build_parts(target: Target, chain: Toolchain, made: Path, objects: list[str]) -> None:
+    """RUNTIME but for the registry, RUNNER, ARITHMETIC: what firmware.py links."""
+    made.mkdir()
+    runner = [name for name in objects if Path(name).name.startswith("runner-")]
+    runtime = [name for name in objects if name not in runner and not name.endswith(REGISTRY)]
+    for part, files in ((RUNTIME, runtime), (RUNNER, runner)):
+        call([*chain.link, "-r", *files, "-o", str(made / part)], f"linking for {target.name}")
+    cache = str(made.parent / "zig")
+    where = ("--cache-dir", cache, "--global-cache-dir", cache, f"-femit-bin={made / ARITHMETIC}")
+    call([*chain.arithmetic, *where], f"compiling arithmetic for {target.name}")
+
+
+def compile(target: Target, chain: Toolchain, source: Path, made: Path, *flags: str) -> None:
+    """One file of the runtime, with more flags than its own. Raises BuildFailed."""
+    own = BARE if target.board else ()
+    all_flags = [*FLAGS, *own, *target.flags, *flags, *_includes()]
+    command = [*chain.compile, *all_flags, "-c", str(source), "-o", str(made)]
+    call(command, f"compiling {source.name} for {target.name}")
+
+
 def _compile(target: Target, chain: Toolchain, unit: Unit, folder: Path) -> str:
-    made = str(folder / unit.object_name)
-    flags = [*FLAGS, *target.flags, *unit.flags, *_includes()]
-    command = [*chain.compile, *flags, "-c", str(unit.source), "-o", made]
-    call(command, f"compiling {unit.source.name} for {target.name}")
-    return made
+    made = folder / unit.object_name
+    compile(target, chain, unit.source, made, *unit.flags)
+    return str(made)
 
 
 def _includes() -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Count the instructions that an arm64 run executes, per symbol and per operation.
+"""Count the instructions that a run on arm64 or a microcontroller executes, per symbol and per
+operation.
 
 Emulated time means nothing, but instruction counts under QEMU repeat exactly. The counter is a
 small QEMU plugin (native/runner/insn_count.c), compiled for this machine at first use.
@@ -18,13 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.packaging import build, sources, targets
-from filigree.packaging.engines import AUTO, Job, elements, qemu, wasmtime
+from filigree.packaging.engines import AUTO, Job, Result, board, elements, qemu, wasmtime
 from filigree.packaging.errors import TargetFailed, ToolMissing
 
 COMPILERS = ("cc", "gcc", "clang", "clang-19")
+DEFAULT = "arm64"
 FLAGS = ("-std=c11", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 UNNAMED = "?"
-MARK = "runner_mark"  # native/runner/main.c calls it before the first operation and after each
+MARK = "runner_mark"  # the runners call it before the first operation and after each
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Instructions of one inference: of each operation of the packed model, in its order, and where
+    the target is a microcontroller its memory (engines.Result)."""
+
+    instructions: list[int]
+    memory: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -34,12 +45,17 @@ class _Counts:
 
     symbols: dict[str, int]
     marks: tuple[int, ...]
-    ops: tuple[int, ...]
+    said: Result
 
 
-def available() -> str | None:
-    """None if instructions can be counted here, else why not and how to install what is missing."""
-    if shutil.which("qemu-aarch64") is None:  # qemu-aarch64-static takes no plugins
+def available(target: str = DEFAULT) -> str | None:
+    """None if instructions of runs on ``target`` can be counted here, else why not and how to
+    install what is missing. Raises UnknownTarget."""
+    program = targets.engine(target).program
+    missing = board.missing() if program == "board" else None
+    if missing:
+        return missing
+    if program == "qemu" and shutil.which("qemu-aarch64") is None:  # -static takes no plugins
         return "qemu-aarch64 is not installed (apt-get install qemu-user)"
     if _compiler() is None:
         return "no C compiler for this machine (apt-get install gcc)"
@@ -47,29 +63,45 @@ def available() -> str | None:
 
 
 def count(
-    fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None
+    fil: bytes,
+    inputs: Sequence[NDArray[np.generic]],
+    *,
+    isa: str | None = None,
+    target: str = DEFAULT,
 ) -> dict[str, int]:
     """Instructions of one inference per symbol, most first; code without a symbol is "?".
 
     Opening the file and the self-test are left out. Raises ToolMissing, BuildFailed, and what
     emulate.run raises.
     """
-    symbols = _counted(_job(fil, inputs, isa=isa)).symbols
+    symbols = _counted(_job(fil, inputs, isa=isa, target=target)).symbols
     return dict(sorted(symbols.items(), key=lambda row: (-row[1], row)))
 
 
 def count_ops(
     fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None
 ) -> list[int]:
-    """Instructions of one inference per operation of the packed model, in its order: from the end
-    of the operation before to its own. They add up to the whole run. Raises what count raises."""
-    counts = _counted(_job(fil, inputs, isa=isa))
-    if len(counts.marks) != len(counts.ops) + 1:
-        raise TargetFailed(f"a run of more than {len(counts.ops)} operations cannot be counted")
-    total = [0] * (max(counts.ops) + 1)
-    for op, (before, after) in zip(counts.ops, itertools.pairwise(counts.marks), strict=True):
+    """Instructions on arm64 per operation: see measure."""
+    return measure(fil, inputs, isa=isa).instructions
+
+
+def measure(
+    fil: bytes,
+    inputs: Sequence[NDArray[np.generic]],
+    *,
+    isa: str | None = None,
+    target: str = DEFAULT,
+) -> Measured:
+    """One inference, per operation of the packed model: instructions from the end of the operation
+    before to its own. They add up to the whole run. Raises what count raises."""
+    counts = _counted(_job(fil, inputs, isa=isa, target=target))
+    ops = counts.said.ops
+    if len(counts.marks) != len(ops) + 1:
+        raise TargetFailed(f"a run of more than {len(ops)} operations cannot be counted")
+    total = [0] * (max(ops) + 1)
+    for op, (before, after) in zip(ops, itertools.pairwise(counts.marks), strict=True):
         total[op] += after - before
-    return total
+    return Measured(total, counts.said.memory)
 
 
 def fuel(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None = None) -> int:
@@ -80,12 +112,12 @@ def fuel(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None =
     return wasmtime.fuel(Job(row, build.runner(row), fil, arrays, isa=isa or AUTO))
 
 
-def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None) -> Job:
+def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None, target: str) -> Job:
     """One run. Raises ToolMissing, BuildFailed, UnknownTarget."""
-    missing = available()
+    missing = available(target)
     if missing:
         raise ToolMissing(missing)
-    row = targets.with_isa(targets.target("arm64"), isa)
+    row = targets.with_isa(targets.engine(target).target, isa)
     arrays = elements(inputs)
     return Job(row, build.runner(row), fil, arrays, isa=isa or AUTO, repeats=1)
 
@@ -93,16 +125,17 @@ def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None) 
 def _counted(job: Job) -> _Counts:
     with tempfile.TemporaryDirectory(prefix="filigree-") as folder:
         out = Path(folder) / "counts"
-        said = qemu.run(job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}"))
+        engine = board if job.target.board else qemu
+        said = engine.run(job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}"))
         if not out.exists():
             raise ToolMissing("this QEMU does not take plugins", hint="QEMU 6 to 8 do")
-        return _parsed(out.read_text(encoding="utf-8"), said.ops)
+        return _parsed(out.read_text(encoding="utf-8"), said)
 
 
-def _parsed(text: str, ops: tuple[int, ...]) -> _Counts:
+def _parsed(text: str, said: Result) -> _Counts:
     rows = [line.split(" ", 1) for line in text.splitlines()]
     symbols = {name: int(n) for n, name in rows if name != "@"}
-    return _Counts(symbols, tuple(int(n) for n, name in rows if name == "@"), ops)
+    return _Counts(symbols, tuple(int(n) for n, name in rows if name == "@"), said)
 
 
 def _plugin() -> Path:

@@ -1,8 +1,10 @@
-"""Run a packed model on other targets than this machine: arm64 under QEMU, WebAssembly in node and
-wasmtime. The runtime is compiled for the target at first use and kept in the user's cache folder.
+"""Run a packed model on other targets than this machine: arm64 and microcontrollers under QEMU,
+WebAssembly in node and wasmtime. The runtime is compiled for the target at first use and kept in
+the user's cache folder.
 
 Target names: "arm64", "wasm" (node if present, else wasmtime), "wasm-node", "wasm-wasmtime",
-"wasm-relaxed-node", "wasm-relaxed-wasmtime", "wasm-threads-node".
+"wasm-relaxed-node", "wasm-relaxed-wasmtime", "wasm-threads-node", "cortex-m0plus", "cortex-m3",
+"cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55".
 """
 
 from __future__ import annotations
@@ -14,11 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.packaging import build, targets, toolchains
-from filigree.packaging.engines import AUTO, F32, Job, Result, elements, node, qemu, wasmtime
+from filigree.packaging.engines import AUTO, F32, Job, Result, board, elements, node, qemu, wasmtime
 from filigree.packaging.errors import ToolMissing
 from filigree.packaging.targets import EITHER, Engine
 
-PROGRAMS: dict[str, ModuleType] = {"qemu": qemu, "node": node, "wasmtime": wasmtime}
+PROGRAMS: dict[str, ModuleType] = {
+    "qemu": qemu,
+    "node": node,
+    "wasmtime": wasmtime,
+    "board": board,
+}
 
 
 def available(target: str) -> str | None:

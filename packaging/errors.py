@@ -38,3 +38,9 @@ class BadFile(PackagingError):
     """The runtime on a target refused the packed model (exit 7)."""
 
     exit_code = 7
+
+
+class DoesNotFit(PackagingError):
+    """A packed model needs more memory than a microcontroller has (exit 4)."""
+
+    exit_code = 4

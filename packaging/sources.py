@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+OP_ROW = re.compile(r"^X\((\w+), .*\)$", re.MULTILINE)
 ISA_ROW = re.compile(r"^X\((\w+),\s*(\w+),\s*(\d+)\)", re.MULTILINE)
 FLAGS_ROW = re.compile(r"^set\(FIL_FLAGS_(\w+)([^)]*)\)", re.MULTILINE)
 ISAS_ROW = re.compile(r"^set\(FIL_ISAS_(\w+)([^)]*)\)", re.MULTILINE)
@@ -44,6 +45,12 @@ def hosted() -> list[Path]:
 def headers() -> list[Path]:
     """Every header and list that the library and the team of threads read, sorted."""
     return [path for path in _glob(DATA) if "probe" not in path.parts]
+
+
+def ops() -> dict[str, str]:
+    """Operations and their rows of op.def, in order."""
+    text = (native() / "include" / "filigree" / "op.def").read_text(encoding="utf-8")
+    return {row[1]: row[0] for row in OP_ROW.finditer(text)}
 
 
 def isas() -> dict[str, int]:

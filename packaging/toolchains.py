@@ -25,11 +25,13 @@ PIP = 'pip install "filigree[cross]"'
 @dataclass(frozen=True)
 class Toolchain:
     """``compile`` and ``link`` are command lines to append files and -o to. ``link`` drives a C
-    library for executables and is wasm-ld for WebAssembly."""
+    library for executables and is wasm-ld for WebAssembly, ld.lld for microcontrollers, where
+    ``arithmetic`` makes an archive of what the core has no instructions for."""
 
     name: str
     compile: tuple[str, ...]
     link: tuple[str, ...]
+    arithmetic: tuple[str, ...] = ()
 
     def version(self) -> str:
         """The first line of the compiler's and the linker's ``--version``."""
@@ -40,6 +42,8 @@ def find(target: Target) -> Toolchain:
     """The first toolchain that can build ``target``. Raises ToolMissing."""
     for toolchain in candidates(target):
         return toolchain
+    if target.board:
+        raise ToolMissing(f"no compiler for {target.name}", ["looked for ziglang"], hint=PIP)
     apt = "clang-19 lld-19" if target.is_wasm else "gcc-aarch64-linux-gnu"
     raise ToolMissing(
         f"no compiler for {target.name}",
@@ -50,6 +54,8 @@ def find(target: Target) -> Toolchain:
 
 def candidates(target: Target) -> Iterator[Toolchain]:
     """Every toolchain of this machine that can build ``target``, best first."""
+    if target.board:
+        return _bare(target)
     return _wasm(target) if target.is_wasm else _linux(target)
 
 
@@ -84,6 +90,20 @@ def _linux(target: Target) -> Iterator[Toolchain]:
         yield Toolchain("ziglang", _zig_clang(program, target), link)
     if gcc:
         yield Toolchain("gcc", (gcc,), (gcc, "-static"))
+
+
+def _bare(target: Target) -> Iterator[Toolchain]:
+    """Microcontrollers need no C library, but division and floats for cores without them: zig has
+    their sources."""
+    program = zig()
+    if program:
+        core = target.name.replace("-", "_")
+        abi = "eabihf" if target.triple.endswith("hf") else "eabi"
+        flags = ("-target", f"thumb-freestanding-{abi}", f"-mcpu={core}", "-OReleaseSmall")
+        arithmetic = (str(program), "build-lib", *flags, "-ffunction-sections", "-fdata-sections")
+        source = str(program.parent / "lib" / "compiler_rt.zig")
+        compile = _zig_clang(program, target)
+        yield Toolchain("ziglang", compile, (str(program), "ld.lld"), (*arithmetic, source))
 
 
 def _zig_clang(program: Path, target: Target) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     type=names,
     default="host",
     metavar="TARGET,...",
-    help="host, arm64, wasm, wasm-threads-node; all: whatever can run here.  [default: host]",
+    help="host, arm64, wasm, wasm-threads-node, cortex-m0plus, -m3, -m4, -m7, -m33, -m55; "
+    "all: whatever can run here.  [default: host]",
 )
 @click.option(
     "--isa",
@@ -75,7 +76,7 @@ def command(
     WebAssembly has one thread, wasm-threads-node at least two.
     """
     from filigree.cli.failures import check_paths
-    from filigree.cli.tasks.compare import compare, make_case, with_rounded
+    from filigree.cli.tasks.compare import compare, make_case, with_bits, with_rounded
     from filigree.cli.tasks.packed import inputs_of, open_program
     from filigree.cli.tasks.rounding import allowed
 
@@ -85,7 +86,7 @@ def command(
         progress("reference", 0.0)
         program = open_program(model)
         made = make_case(against, inputs_of(program), count=inputs, data=data)
-        case = with_rounded(made, program)
+        case = with_bits(with_rounded(made, program), model, program)
         most = allowed(program, case.inputs) if tolerance is None else tolerance
         rows = compare(
             model,
@@ -164,14 +165,16 @@ def _show(model: Path, against: str, how: str, tolerance: float, rows: list[Row]
         f"{model.name} against {against}: {how}, allowed {tolerance:.3g} of the output range"
     )
     halves = any(row.arithmetic is not None for row in rows)
+    whole = any(row.same_bits is not None for row in rows)
     console.table(
-        ("target", "isa", "difference", *["arithmetic"] * halves, "result"),
+        ("target", "isa", "difference", *["arithmetic"] * halves, *["bits"] * whole, "result"),
         [
             (
                 row.target,
                 row.isa,
                 _gap(row.difference),
                 *[_gap(row.arithmetic)] * halves,
+                *[{None: "-", True: "same", False: "other"}[row.same_bits]] * whole,
                 _verdict(row, tolerance),
             )
             for row in rows
@@ -179,6 +182,8 @@ def _show(model: Path, against: str, how: str, tolerance: float, rows: list[Row]
     )
     if halves:
         console.line("arithmetic: against the packed model's own float16 weights, in float64")
+    if whole:
+        console.line("bits: of the outputs, held against the scalar kernels of this machine")
 
 
 def _gap(value: float | None) -> str:
@@ -193,6 +198,8 @@ def _verdict(row: Row, tolerance: float) -> str:
 
 def _problem(row: Row, tolerance: float) -> str:
     text = f"{row.target} {row.isa}: difference {row.difference:.3g}, allowed {tolerance:.3g}"
+    if row.same_bits is False:
+        text += "; other bits than the scalar kernels of this machine"
     return text if row.arithmetic is None else f"{text}; arithmetic {row.arithmetic:.3g}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +22,26 @@ from filigree.cli.tasks.packed import (
 from filigree.converter.errors import BadFile, UsageError
 from filigree.converter.frontends import is_tflite
 from filigree.native.model import Port
+from filigree.packaging.targets import MCUS, SCALAR
 
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
 
 TOLERANCE = 1e-4  # of the output range: what float32 arithmetic may differ by
-TARGETS = ("host", "arm64", "wasm", "wasm-threads-node")
+CORES = tuple(row.name for row in MCUS)
+TARGETS = ("host", "arm64", "wasm", "wasm-threads-node", *CORES)
 ENGINES = {
     "arm64": ("arm64",),
     "wasm": ("wasm-node", "wasm-wasmtime"),
     "wasm-threads-node": ("wasm-threads-node",),
+    **{name: (name,) for name in CORES},
 }
 NARROW = {"arm64": ("neon_fp16",)}  # of packed models with activations of float16
 ISAS = {
     "arm64": ("neon",),
     "wasm": ("wasm", "wasm_relaxed"),
     "wasm-threads-node": ("wasm",),
+    **{row.name: row.isas or (SCALAR,) for row in MCUS},
 }
 LEAST_THREADS = {"wasm-threads-node": 2}  # what it is there to check
 
@@ -47,7 +51,8 @@ class Row:
     """One target and instruction set: the largest difference relative to the output range, or
     why it was skipped. ``wanted`` is whether the user named the target. ``arithmetic``: with
     float16 weights, the same against the packed model's own weights in float64; ``exact``: that is
-    float32 arithmetic, not float16."""
+    float32 arithmetic, not float16. ``same_bits``: of an int8 model, whether outputs are those of
+    this machine's scalar kernels, bit for bit."""
 
     target: str
     isa: str
@@ -57,8 +62,11 @@ class Row:
     wanted: bool = True
     arithmetic: float | None = None
     exact: bool = True
+    same_bits: bool | None = None
 
     def agrees(self, tolerance: float) -> bool:
+        if self.same_bits is False:
+            return False
         most = TOLERANCE if self.exact else tolerance
         if self.arithmetic is not None and not self.arithmetic <= most:
             return False
@@ -81,7 +89,8 @@ class Blame:
 class Case:
     """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order, and
     ``rounded[i]`` with the packed model's float16 weights; empty if it has none. ``engine``: what
-    ran the original."""
+    ran the original. ``bits[i]``: what the scalar kernels of this machine make of an int8 model;
+    empty for others."""
 
     inputs: list[list[F32]]
     expected: list[list[F32]]
@@ -89,6 +98,7 @@ class Case:
     rounded: list[list[F32]]
     engine: str
     narrow: bool = False  # activations of float16
+    bits: list[list[F32]] = field(default_factory=list)
 
 
 def relative(got: list[F32], want: list[F32]) -> float:
@@ -139,6 +149,14 @@ def with_rounded(case: Case, program: Program) -> Case:
     return replace(
         case, narrow=narrow, rounded=[[y.astype(np.float32) for y in ys] for ys in results]
     )
+
+
+def with_bits(case: Case, path: Path, program: Program) -> Case:
+    """``case`` with the outputs of this machine's scalar kernels, if ``program`` is of int8."""
+    if not has_int8(program):
+        return case
+    model = open_packed(path, isa=SCALAR)
+    return replace(case, bits=[many(model.run(*arrays)) for arrays in case.inputs])
 
 
 def _from_data(path: Path, ports: Sequence[Port], count: int) -> list[list[NDArray[Any]]]:
@@ -226,7 +244,13 @@ def _row(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
         *(target, isa, by_output[index], case.outputs[index]),
         arithmetic=max(own, default=None),
         exact=not case.narrow,
+        same_bits=_same(got, case.bits) if case.bits else None,
     )
+
+
+def _same(got: list[list[F32]], want: list[list[F32]]) -> bool:
+    pairs = [pair for a, b in zip(got, want, strict=True) for pair in zip(a, b, strict=True)]
+    return all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def compare(

@@ -6,6 +6,8 @@
  *   FIL_NO_CRC_TABLES  CRC-32C with a 64-byte table instead of 8 KiB (eight times slower)
  *   FIL_PART_LOG2      log2 of the vector steps that are worth handing to another thread: about a
  *                      microsecond of them (11). Tests share out everything (0)
+ *   FIL_OPS            the file with the registry's rows ("filigree/op.def": all of them); a build
+ *                      for one model gives one with the rows that it uses
  */
 #ifndef FIL_CONFIG_H
 #define FIL_CONFIG_H
@@ -28,6 +30,9 @@
 #endif
 #ifndef FIL_HAVE_AVX512
 #define FIL_HAVE_AVX512 0
+#endif
+#ifndef FIL_OPS
+#define FIL_OPS "filigree/op.def"
 #endif
 #ifndef FIL_NO_SELFTEST
 #define FIL_NO_SELFTEST 0

@@ -20,7 +20,7 @@ typedef struct fil_op_type {
 #include "filigree/op.def"
 #undef X
 
-/* registry.c has every op. A bundle replaces it with the rows that its programs use (the others
- * zero: fil_open answers FIL_E_UNSUPPORTED) and the linker drops their checks and kernels. */
+/* registry.c has the ops of FIL_OPS (runtime/config.h). The rows of others are zero: fil_open
+ * answers FIL_E_UNSUPPORTED, and the linker drops their checks and kernels. */
 extern const fil_op_type fil_registry[FIL_OP_COUNT];
 #endif

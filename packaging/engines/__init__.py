@@ -4,7 +4,7 @@ used and how to install it) and ``run(job) -> Result``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,12 @@ class Job:
 class Result:
     """Outputs in port order, the instruction set that was used, the milliseconds of each run where
     the engine can time, and the operations in the order in which the last run did them, where it
-    says so: one may come several times, some rows at a time."""
+    says so: one may come several times, some rows at a time. ``memory`` is a microcontroller's, in
+    bytes: "code" and "model" of "flash_limit", "arena", "ports", "static" and "stack" (the most
+    that was used) of "ram_limit"."""
 
     outputs: list[F32]
     isa: str
     ms: list[float]
     ops: tuple[int, ...] = ()
+    memory: dict[str, int] = field(default_factory=dict)

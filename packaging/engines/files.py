@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +20,29 @@ TIMEOUT = 900  # seconds; a run ends by itself, so this only bounds an emulator 
 EXIT_USAGE, EXIT_INPUT, EXIT_REFUSED = 2, 3, 7
 
 
-def run(job: Job, command: list[str]) -> Result:
-    """Run ``command`` (emulator and runner) on the job's files in a temporary folder.
-    Raises BadFile, ValueError for inputs that do not fit, UnknownTarget, TargetFailed."""
-    with tempfile.TemporaryDirectory(prefix="filigree-") as name:
-        folder = Path(name)
+def run(job: Job, command: list[str], *, words: Callable[[list[str]], list[str]] = list) -> Result:
+    """Run ``command`` (emulator and runner) in a temporary folder with the job's files; ``words``
+    is how the runner's own words are given to it. Raises BadFile, ValueError for inputs that do not
+    fit, UnknownTarget, TargetFailed."""
+    with tempfile.TemporaryDirectory(prefix="filigree-") as made:
+        folder = Path(made)
         (folder / "model.fil").write_bytes(job.fil)
-        inputs = [folder / f"in{i}" for i in range(len(job.inputs))]
-        for path, array in zip(inputs, job.inputs, strict=True):
-            path.write_bytes(array.tobytes())
-        prefix = folder / "out"
-        words = [folder / "model.fil", prefix, job.isa, job.repeats, job.threads, *inputs]
-        said = json.loads(_call(job, [*command, *map(str, words)]))
-        shapes = enumerate(said["outputs"])
-        outputs = [np.fromfile(f"{prefix}{i}", np.float32).reshape(shape) for i, shape in shapes]
-    return Result(outputs, said["isa"], said.get("ms", []), tuple(said.get("ops", ())))
+        inputs = [f"in{i}" for i in range(len(job.inputs))]
+        for name, array in zip(inputs, job.inputs, strict=True):
+            (folder / name).write_bytes(array.tobytes())
+        how = ["model.fil", "out", job.isa, str(job.repeats), str(job.threads), *inputs]
+        said = json.loads(_call(job, [*command, *words(how)], folder))
+        raw = [np.fromfile(folder / f"out{i}", np.float32) for i in range(len(said["outputs"]))]
+    outputs = [x.reshape(shape) for x, shape in zip(raw, said["outputs"], strict=True)]
+    ops, memory = tuple(said.get("ops", ())), said.get("memory", {})
+    return Result(outputs, said["isa"], said.get("ms", []), ops, memory)
 
 
-def _call(job: Job, command: list[str]) -> str:
+def _call(job: Job, command: list[str], folder: Path) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise TargetFailed(f"the run on {job.target.name} did not end in {TIMEOUT} s") from error
     if done.returncode:

@@ -7,6 +7,23 @@ from dataclasses import dataclass
 from filigree.packaging.errors import PackagingError
 
 SCALAR = "scalar"
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@dataclass(frozen=True)
+class Board:
+    """A microcontroller: what QEMU calls the board that has its core, and the memory of a part that
+    a project would choose. The linker and the memory protection unit hold a run to ``flash_bytes``
+    from ``flash`` and ``ram_bytes`` from ``ram`` (powers of two); ``harness`` is where the board
+    has more, for what stands for the host. ``options`` are QEMU's."""
+
+    machine: str
+    flash_bytes: int = MIB
+    ram_bytes: int = 256 * KIB
+    flash: int = 0
+    ram: int = 0x20000000
+    harness: int = 0x20200000
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -14,7 +31,8 @@ class Target:
     """One build of the runner. ``triple`` is clang's name of the machine; ``isas`` are linked in
     beside scalar, slowest first; ``runner`` are files of native/runner; ``flags`` go to every file,
     ``link`` to wasm-ld; ``cpu`` is what QEMU pretends to be: the oldest that the build promises to
-    run on, and ``cpus`` the oldest with an instruction set that this one lacks."""
+    run on, and ``cpus`` the oldest with an instruction set that this one lacks. ``board`` is there
+    for microcontrollers alone, where one image has runtime and model."""
 
     name: str
     family: str
@@ -25,6 +43,7 @@ class Target:
     cpu: str = ""
     link: tuple[str, ...] = ()
     cpus: tuple[tuple[str, str], ...] = ()
+    board: Board | None = None
 
     def cpu_for(self, isa: str) -> str:
         """What QEMU pretends to be for an instruction set."""
@@ -36,7 +55,7 @@ class Target:
 
     @property
     def has_threads(self) -> bool:
-        return not self.is_wasm or ATOMICS in self.flags
+        return self.board is None and (not self.is_wasm or ATOMICS in self.flags)
 
     def has(self, isa: str) -> bool:
         return isa in (SCALAR, *self.isas)
@@ -44,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Engine:
-    """A name that users give: a target and what runs it ("qemu", "node", "wasmtime")."""
+    """A name that users give: a target and what runs it ("qemu", "node", "wasmtime", "board")."""
 
     name: str
     target: Target
@@ -54,6 +73,45 @@ class Engine:
 ATOMICS = "-matomics"
 WASM_FLAGS = ("-msimd128", "-mbulk-memory")
 WASM_THREADS = ("--import-memory", "--shared-memory", "--max-memory=2147483648")
+
+
+def _core(name: str, triple: str, *flags: str, board: Board) -> Target:
+    """A microcontroller, named as its core."""
+    compile = (f"-mcpu={name}", *flags)
+    return Target(name, name, triple, (), ("mcu.c", "mcu_start.c"), compile, board=board)
+
+
+# Memory as parts with such cores have it (RP2040, SAM3X, STM32F4, F767, U575). QEMU has a v6-M core
+# only on a board with less, which is an option there; the other boards have more.
+MCUS = (
+    _core(
+        *("cortex-m0plus", "thumbv6m-none-eabi"),
+        board=Board(
+            *("microbit", 2 * MIB),
+            harness=0x20040000,
+            options=(
+                *("-global", "nrf51-soc.flash-size=0x200000"),
+                *("-global", "nrf51-soc.sram-size=0x60000"),
+            ),
+        ),
+    ),
+    _core("cortex-m3", "thumbv7m-none-eabi", board=Board("mps2-an385")),
+    _core(*("cortex-m4", "thumbv7em-none-eabihf", "-mfpu=fpv4-sp-d16"), board=Board("mps2-an386")),
+    _core(
+        *("cortex-m7", "thumbv7em-none-eabihf", "-mfpu=fpv5-d16"),
+        board=Board("mps2-an500", 2 * MIB, 512 * KIB),
+    ),
+    _core(
+        *("cortex-m33", "thumbv8m.main-none-eabihf", "-mfpu=fpv5-sp-d16"),
+        board=Board(
+            "mps2-an505", 2 * MIB, 512 * KIB, flash=0x10000000, ram=0x38000000, harness=0x38200000
+        ),
+    ),
+    _core(
+        *("cortex-m55", "thumbv8.1m.main-none-eabihf"),
+        board=Board("mps3-an547", 512 * KIB, 512 * KIB, harness=0x21000000),
+    ),
+)
 
 TARGETS = (
     Target(
@@ -68,6 +126,7 @@ TARGETS = (
         (*WASM_FLAGS, ATOMICS, "-mmutable-globals"),
         link=(*WASM_THREADS, "--export=__stack_pointer"),
     ),
+    *MCUS,
 )
 
 
@@ -84,6 +143,7 @@ ENGINES = (
     Engine("wasm-relaxed-node", target("wasm-relaxed"), "node"),
     Engine("wasm-relaxed-wasmtime", target("wasm-relaxed"), "wasmtime"),
     Engine("wasm-threads-node", target("wasm-threads"), "node"),
+    *(Engine(row.name, row, "board") for row in MCUS),
 )
 EITHER = {"wasm": ("wasm-node", "wasm-wasmtime")}
 

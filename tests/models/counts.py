@@ -34,7 +34,7 @@ def layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
         convert(pruned, options=ConvertOptions(target="arm64", pattern=pattern)).data
         for pattern in ("auto", "dense")
     )
-    return count_layers(ours, dense)
+    return count_layers(ours, dense).layers
 
 
 def narrow_layers_of(source: Path, sparsity: float, folder: Path) -> list[Counted]:
