@@ -27,9 +27,9 @@ Progress = Callable[[str, float], None]
 class ConvertOptions:
     """What may be asked of a conversion; the defaults suit a pruned model on this machine.
 
-    ``target``: host, x86-64, arm64 or wasm, whose cost table chooses patterns (the packed model
-    runs everywhere); ``isa`` narrows it ("avx2"), ``cost_table`` names another: a shipped table
-    ("arm64-a55") or the path of one.
+    ``target``: host, x86-64, arm64, wasm or a Cortex-M core (cortex-m4), whose cost table chooses
+    patterns (the packed model runs everywhere); ``isa`` narrows it ("avx2"), ``cost_table`` names
+    another: a shipped table ("arm64-a55") or the path of one.
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
     ``dtype``: float32 or float16, of the stored weights, with arithmetic in float32; or int8, of
     weights, activations and arithmetic, which needs ``calib``; ``quantize`` says how.
@@ -42,7 +42,8 @@ class ConvertOptions:
     ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;
     ``effort``: how much work goes into the order (1: seconds for a MobileNet).
     ``bands``: auto (large feature maps are passed on some rows at a time where that saves the
-    target's cache), small (all of them are, for the least memory), off.
+    target's cache; on a microcontroller it is small), small (all of them are, for the least
+    memory), off.
     ``external_data``: read weights that the model keeps in files beside it.
     ``outputs``: values to cut the model at. ``name``: of the packed model (None: the file's).
     ``labels``, ``mean``, ``scale`` and ``size`` (height, width) travel in the metadata.

@@ -33,13 +33,15 @@ from filigree.converter.errors import UsageError
 from filigree.converter.lowering import bands, halves
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
-from filigree.converter.lowering.program import Program
+from filigree.converter.lowering.program import LANES, Program
 from filigree.converter.passes.graph import dims
 from filigree.converter.quantize.job import Quantized, quantize
 from filigree.converter.report import LayerReport, MemoryReport, Report
 from filigree.converter.sparsity import Choice, CostTable, pack, rearrange, rounding
 
-TARGETS = ("host", "x86-64", "arm64", "wasm")
+CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+TARGETS = ("host", "x86-64", "arm64", "wasm", *CORES)
+CORE_LANES = 1  # their kernels are scalar, and memory is dear
 INT8 = "int8"
 STAGES = {
     "reading": 0.0,
@@ -166,7 +168,8 @@ def _costs(options: ConvertOptions) -> CostTable:
 
 
 def _banded(program: Program, options: ConvertOptions) -> Program:
-    if options.bands == "small":
+    least = options.bands == "small" or (options.bands == "auto" and options.target in CORES)
+    if least:
         return min((program, *bands.smaller(program)), key=_arena)
     if options.bands == "off":
         return program
@@ -225,7 +228,8 @@ def _family(target: str) -> str:
 
 def _lowered(model: ir.Model, source: Path, options: ConvertOptions) -> Program:
     name = options.name if options.name is not None else source.stem
-    program = lowering.lower(model, name=name, input_layout=options.input_layout)
+    lanes = CORE_LANES if options.target in CORES else LANES
+    program = lowering.lower(model, name=name, input_layout=options.input_layout, lanes=lanes)
     check(program, "lowered")
     return program
 

@@ -24,6 +24,7 @@ from filigree.cli.options import (
     report_option,
     scale_option,
 )
+from filigree.packaging.targets import MCUS
 
 if TYPE_CHECKING:
     from filigree.converter import Converted, ConvertOptions
@@ -33,7 +34,7 @@ PATTERNS = ("auto", "dense", "1x1", "2x1", "4x1", "8x1")
 RANGES = ("mse", "minmax", "percentile", "entropy")
 BANDS = ("auto", "small", "off")
 DTYPES = ("float32", "float16")  # of weights and of activations
-TARGETS = ("host", "x86-64", "arm64", "wasm")
+TARGETS = ("host", "x86-64", "arm64", "wasm", *(row.name for row in MCUS))
 
 
 @dataclass(frozen=True)
@@ -168,13 +169,14 @@ class Flags:
     default="auto",
     show_default=True,
     help="Pass feature maps on some rows at a time: those too large for the target's cache, "
-    "all (the least memory), none.",
+    "all (the least memory; auto on a microcontroller), none.",
 )
 @click.option(
     "--ram",
     type=byte_size,
     metavar="SIZE",
-    help="Exit code 4 if the arena is larger, e.g. 256KiB.",
+    help="Exit code 4 if the arena is larger, e.g. 256KiB; on a microcontroller with inputs, "
+    "outputs and stack.",
 )
 @click.option(
     "--flash", type=byte_size, metavar="SIZE", help="Exit code 4 if the file is larger, e.g. 1MB."
@@ -200,11 +202,11 @@ def command(
         check_paths(
             reads=[model, asked.labels, asked.table, asked.calib], writes=[out, report], force=force
         )
-        from filigree.cli.tasks.conversion import check_budget
+        from filigree.cli.tasks.budget import Budget, check_budget
         from filigree.converter import packfile
 
         converted = _convert(model, asked)
-        check_budget(converted.program, stored=len(converted.data), ram=ram, flash=flash)
+        check_budget(converted, Budget(ram, flash))
         html = _page(model, converted) if report else b""
     packfile.write(out, converted.data)
     if report:

@@ -18,7 +18,7 @@ from filigree.converter.frontends.onnx import source_of
 from filigree.converter.lowering.builder import Builder, Refused, free_name
 from filigree.converter.lowering.fuse import fuse
 from filigree.converter.lowering.operators.shaping import is_to_nchw
-from filigree.converter.lowering.program import Place, Port, Program, Tensor
+from filigree.converter.lowering.program import LANES, Place, Port, Program, Tensor
 from filigree.converter.lowering.view import View, row_major
 from filigree.converter.passes.graph import cut_before, dims
 from filigree.converter.quantize.marks import PLAIN, Quant, mark_of, port_dtype
@@ -36,15 +36,18 @@ def supported_ops() -> dict[str, str]:
     return {name: operator.note for name, operator in OPERATORS.items()}
 
 
-def lower(model: ir.Model, *, name: str, input_layout: str | None = None) -> Program:
+def lower(
+    model: ir.Model, *, name: str, input_layout: str | None = None, lanes: int = LANES
+) -> Program:
     """The program of a graph that went through ``passes``.
 
     ``input_layout`` ("NCHW", "NHWC"): how the caller gives images, None: as the model has them.
+    ``lanes``: planes are padded to a multiple of so many elements: 1, 4, 8 or 16.
     Raises UnsupportedModel with every form that cannot be lowered.
     """
     from filigree.converter.lowering.operators import OPERATORS
 
-    builder = Builder()
+    builder = Builder(lanes=lanes)
     problems = [p for v in model.graph.inputs for p in _input_problems(v)]
     problems += [p for v in model.graph.outputs for p in _output_problems(v)]
     if problems:

@@ -93,7 +93,9 @@ def unbanded(program: Program) -> Program:
     tensors = dict(program.tensors)
     for op in program.ops:
         if isinstance(op.params, ConvParams) and op.params.out_ring:
-            tensors[op.output] = _tall(tensors[op.output], op.params.out_h, op.params.out_w)
+            tensors[op.output] = _tall(
+                tensors[op.output], op.params.out_h, op.params.out_w, program.lanes
+            )
     ops = tuple(
         _in_band(op, {}, tensors) if isinstance(op.params, ConvParams) else op for op in program.ops
     )
@@ -191,7 +193,9 @@ def _least(program: Program, first: int, end: int) -> int:
 def _held(program: Program, ops: Sequence[Op], name: str, rows: int | None) -> int:
     """Bytes of a tensor as a ring of ``rows``; None: whole."""
     tensor = program.tensors[name]
-    return tensor.nbytes if rows is None else _tall(tensor, rows, _width(ops, name)).nbytes
+    if rows is None:
+        return tensor.nbytes
+    return _tall(tensor, rows, _width(ops, name), program.lanes).nbytes
 
 
 def _banded(program: Program, first: int, end: int, cache: Cache) -> Program:
@@ -204,7 +208,7 @@ def _banded(program: Program, first: int, end: int, cache: Cache) -> Program:
         return program
     tensors = dict(program.tensors)
     for name, held in rings.items():
-        tensors[name] = _tall(tensors[name], held, _width(ops, name))
+        tensors[name] = _tall(tensors[name], held, _width(ops, name), program.lanes)
     start = _in_band(ops[0], rings, tensors, count=len(ops), rows=band_rows)
     rest = [_in_band(op, rings, tensors) for op in ops[1:]]
     whole = (*program.ops[:first], start, *rest, *program.ops[end:])
@@ -235,10 +239,10 @@ def _in_band(
     return dataclasses.replace(op, params=params)
 
 
-def _tall(tensor: Tensor, rows: int, width: int) -> Tensor:
+def _tall(tensor: Tensor, rows: int, width: int, lanes: int) -> Tensor:
     """``tensor`` with so many rows in each plane."""
-    shape = (tensor.planes, rows, width)
-    return dataclasses.replace(tensor, shape=shape, split=1, pitch=padded_pitch(rows * width))
+    pitch = padded_pitch(rows * width, lanes)
+    return dataclasses.replace(tensor, shape=(tensor.planes, rows, width), split=1, pitch=pitch)
 
 
 def _ring_candidates(program: Program, first: int, end: int) -> set[str]:

@@ -60,6 +60,7 @@ class Builder:
     outputs: list[Port] = field(default_factory=list)
     floats: dict[View, View] = field(default_factory=dict)
     node: str = ""
+    lanes: int = LANES
 
     def program(self, name: str) -> Program:
         """What has been collected; tensors that nothing touches are left out."""
@@ -72,7 +73,7 @@ class Builder:
             weights=self.weights,
             inputs=tuple(self.inputs),
             outputs=tuple(self.outputs),
-            lanes=LANES,
+            lanes=self.lanes,
         )
 
     # --- values ---
@@ -163,7 +164,7 @@ class Builder:
         ``split`` of them count planes; int8 if ``quant`` is given. The view has the axes of
         ``shape``."""
         stored = tuple(shape[a] for a in axes)
-        pitch = padded_pitch(math.prod(stored[split:]))
+        pitch = padded_pitch(math.prod(stored[split:]), self.lanes)
         name = free_name(name, self.tensors)
         dtype = "float32" if quant is None else "int8"
         tensor = Tensor(name, stored, split, pitch, dtype=dtype, quant=quant)
@@ -337,7 +338,7 @@ class Builder:
         cs, ys, xs = x.strides
         if (width > 1 and xs != 1) or (height > 1 and ys != width):
             return False
-        walked = -(-height * width // LANES) * LANES
+        walked = -(-height * width // self.lanes) * self.lanes
         tensor = self.tensors[x.tensor]
         last = x.offset + (channels - 1) * cs + walked
         return last <= tensor.planes * tensor.pitch

@@ -33,10 +33,12 @@ LANES = 16  # of the widest vectors: what planes in the arena are padded to
 SET_VECTORS = 8  # planes this many vectors apart fall into the same cache sets
 
 
-def padded_pitch(positions: int) -> int:
+def padded_pitch(positions: int, lanes: int = LANES) -> int:
     """Elements from plane to plane: whole vectors, one more where planes would share cache sets (of
-    float32, of narrower types all the more)."""
-    vectors = -(-positions // LANES)
+    float32, of narrower types all the more). Fewer lanes are for cores without such caches."""
+    vectors = -(-positions // lanes)
+    if lanes < LANES:
+        return lanes * vectors
     return LANES * (vectors + (vectors % SET_VECTORS == 0 and vectors > SET_VECTORS))
 
 

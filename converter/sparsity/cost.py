@@ -51,6 +51,7 @@ residuals, and activations that are more than a clamp."""
 
 _SHIPPED = {"avx512": "x86-64-avx512", "neon": "arm64-n1", "wasm": "wasm", "wasm_relaxed": "wasm"}
 _OF_TARGET = {"x86-64": "x86-64-avx2", "arm64": "arm64-n1", "wasm": "wasm"}
+_OF_CORES = "cortex-m"
 
 
 @dataclass(frozen=True)
@@ -189,12 +190,13 @@ class CostTable:
 
     @classmethod
     def for_target(cls, target: str, *, isa: str | None = None) -> CostTable:
-        """The table to convert with. ``target`` is host, x86-64, arm64 or wasm; ``isa`` narrows it.
+        """The table to convert with. ``target`` is host, x86-64, arm64, wasm or a Cortex-M; ``isa``
+        narrows it.
 
         For the host, what ``filigree calibrate`` measured counts before the shipped table.
         """
         if target != "host":
-            return cls.load(_SHIPPED.get(isa or "", _OF_TARGET[target]))
+            return cls.load(_SHIPPED.get(isa or "", _OF_TARGET.get(target, _OF_CORES)))
         isa = isa or runtime.isas()[-1]
         return cls.calibrated(isa) or cls.load(_SHIPPED.get(isa, "x86-64-avx2"))
 

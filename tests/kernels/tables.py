@@ -126,6 +126,114 @@ class Wasm:
         return took / instructions
 
 
+@dataclass(frozen=True)
+class Core:
+    """A microcontroller without vectors or caches, as instructions under QEMU alone: one takes
+    about a cycle, whatever it does."""
+
+    name: str = "cortex-m"
+    core: str = "cortex-m4"
+    ghz: float = 0.1
+    near_bytes: int = 1 << 20
+    cols: tuple[float, ...] = (16.0, 64.0, 256.0)
+    positions: tuple[float, ...] = (9.0, 36.0, 144.0)
+    densities: tuple[float, ...] = (0.1, 0.3, 1.0)
+    rows: int = 16
+    sides: tuple[float, ...] = (4.0, 12.0, 24.0)
+    channels: tuple[float, ...] = (3.0, 8.0)
+
+    def instructions(self, case: Case | Op) -> float:
+        return float(_on_core(_packed(case, 1), self.core)[-2])
+
+
+def core_table(machine: Core) -> CostTable:
+    """The cost table of a core. Raises ToolMissing."""
+    names = (DENSE, *SPARSE)
+    ns = 1 / machine.ghz
+    empty = cases.product(c.FIL_OP_SPMV, 16, 1, positions=1, pattern=DENSE, density=1)
+    panel = {name: _core_panel(machine, name) for name in names}
+    return CostTable(
+        name=machine.name,
+        isa="scalar",
+        provenance=(
+            f"instructions of the float32 kernels on {machine.core} under QEMU, one each 10 ns; "
+            "not measured (tests/kernels/tables.py)"
+        ),
+        lanes=1,
+        panel=panel,
+        vector={name: _core_vector(machine, name) for name in names},
+        im2col={name: _core_im2col(machine, step, panel[DENSE]) for name, step in IM2COL.items()},
+        depthwise={name: _core_depthwise(machine, *kind) for name, kind in DEPTHWISE.items()},
+        rates={kind: _rounded(_core_rate(machine, kind) * ns) for kind in RATES},
+        overhead_ns=_rounded(machine.instructions(empty) * ns),
+        near_bytes=machine.near_bytes,
+        far_ns=_rounded(ns / 1000),
+    )
+
+
+def _core_panel(machine: Core, name: str) -> Grid:
+    densities = (1.0,) if name == DENSE else machine.densities
+    values = []
+    for cols in machine.cols:
+        for positions in machine.positions:
+            for density in densities:
+                case = cases.product(
+                    c.FIL_OP_SPMM,
+                    machine.rows,
+                    int(cols),
+                    positions=int(positions),
+                    pattern=name,
+                    density=density,
+                )
+                work = _blocks(case) * positions
+                values.append(_rounded(machine.instructions(case) / machine.ghz / work))
+    return Grid((machine.cols, machine.positions, densities), tuple(values))
+
+
+def _core_vector(machine: Core, name: str) -> Grid:
+    densities = (1.0,) if name == DENSE else machine.densities
+    values = []
+    for cols in machine.cols:
+        for density in densities:
+            case = cases.product(
+                c.FIL_OP_SPMV, ROWS, int(cols), positions=1, pattern=name, density=density
+            )
+            values.append(_rounded(machine.instructions(case) / machine.ghz / _blocks(case)))
+    return Grid((machine.cols, densities), tuple(values))
+
+
+def _core_im2col(machine: Core, stride: int, product: Grid) -> Grid:
+    values = []
+    for channels in machine.channels:
+        for side in machine.sides:
+            columns, positions = 9 * int(channels), side * side
+            spent = machine.instructions(_window(int(channels), int(side), stride)) / machine.ghz
+            panel = product.at(columns, min(positions, c.FIL_TILE), 1.0) * columns * positions
+            spent = max(0.1 * spent, spent - panel)
+            values.append(_rounded(spent / (columns * positions)))
+    return Grid((machine.channels, machine.sides), tuple(values))
+
+
+def _core_depthwise(machine: Core, k: int, stride: int) -> Grid:
+    values = []
+    for side in machine.sides:
+        matrix = cases.random_matrix(4, k * k, 1.0)
+        params = cases.window(4, (int(side), int(side)), k=k, stride=stride)
+        case = Case(c.FIL_OP_DWCONV, params, cases.packed(matrix, c.FIL_OP_DWCONV, DENSE))
+        work = 4 * k * k * side * side
+        values.append(_rounded(machine.instructions(case) / machine.ghz / work))
+    return Grid(((28.0,), machine.sides), tuple(values))
+
+
+def _core_rate(machine: Core, kind: str) -> float:
+    if kind == "finish":
+        plain = cases.product(c.FIL_OP_SPMM, 16, 64, positions=64, pattern="4x1", density=1)
+        late = dataclasses.replace(plain, residual=True)
+        return (machine.instructions(late) - machine.instructions(plain)) / (16 * 64)
+    op = cases.weightless(kind)
+    return machine.instructions(op) / vectors_of(op, 1)[1]
+
+
 MACHINES: tuple[Machine, ...] = (
     Arm("arm64-n1", "neoverse-n1", 2.6, 1 << 20, 20.0),
     Arm("arm64-a55", "cortex-a55", 1.8, 256 << 10, 5.0),
@@ -315,6 +423,11 @@ def _counted(fil: bytes) -> tuple[int, ...]:
 
 
 @cache
+def _on_core(fil: bytes, core: str) -> tuple[int, ...]:
+    return tuple(count.measure(fil, [], target=core).instructions)
+
+
+@cache
 def _fuel(fil: bytes) -> int:
     return count.fuel(fil, [], isa="wasm")
 
@@ -339,13 +452,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a table; all by default")
     given = parser.parse_args()
-    why = mca.missing() or count.available()
-    if why:
-        sys.exit(why)
-    for machine in MACHINES:
-        if given.names and machine.name not in given.names:
-            continue
-        made = table(machine)
+    chosen = [x for x in (*MACHINES, Core()) if not given.names or x.name in given.names]
+    for machine in chosen:
+        is_core = isinstance(machine, Core)
+        why = count.available(machine.core) if is_core else mca.missing() or count.available()
+        if why:
+            sys.exit(why)
+        made = core_table(machine) if isinstance(machine, Core) else table(machine)
         path = TABLES / f"{machine.name}.json"
         text = json.dumps(made.to_json(), indent=2, sort_keys=True) + "\n"
         packfile.write(path, text.encode())
