@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quantized quality blocks bench bench-web sweep memory counts mca tables wheel clean system
+.PHONY: demo test lint format figures halves quantized quality blocks bench bench-web sweep memory counts mcu mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -46,6 +46,9 @@ memory: $(VENV)/.test  ## arena and peak memory beside other engines
 
 counts: $(VENV)/.test system  ## instructions on arm64, sparse and dense, as a table
 	$(BIN)/python -m tests.models.counts
+
+mcu: $(VENV)/.test system  ## instructions, flash and RAM of int8 networks on Cortex-M, as a table
+	$(BIN)/python -m tests.models.mcu
 
 mca: $(VENV)/.test system  ## cycles of the inner loops on Cortex-A55 and Neoverse N1, by llvm-mca
 	$(BIN)/python -m tests.kernels.mca

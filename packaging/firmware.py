@@ -7,12 +7,13 @@ import hashlib
 from pathlib import Path
 
 from filigree.packaging import build, packed, sources, toolchains
-from filigree.packaging.errors import DoesNotFit
+from filigree.packaging.errors import BuildFailed, DoesNotFit
 from filigree.packaging.targets import Board, Target
 
 STACK_BYTES = 4096
 HARNESS_BYTES = 1 << 16
 SCRIPT = "runner/mcu.ld"
+OVERFLOWS = " overflows"  # how its assertions end
 
 
 def link(target: Target, parts: Path, fil: bytes, made: Path) -> None:
@@ -31,7 +32,14 @@ def link(target: Target, parts: Path, fil: bytes, made: Path) -> None:
     runtime = [parts / name for name in (build.RUNTIME, build.RUNNER, build.ARITHMETIC)]
     files = map(str, (registry(target, needs.ops), blob, *runtime))
     script = ("--gc-sections", "-T", str(sources.native() / SCRIPT), *_symbols(board, needs))
-    build.call([*chain.link, *script, *files, "-o", str(made)], f"linking for {target.name}")
+    try:
+        build.call([*chain.link, *script, *files, "-o", str(made)], f"linking for {target.name}")
+    except BuildFailed as error:
+        over = [line for line in error.lines if line.endswith(OVERFLOWS)]
+        if not over:
+            raise
+        headline = f"the model does not fit {target.name} beside code, variables and stack"
+        raise DoesNotFit(headline, over, hint=SMALLER) from error
 
 
 def check(name: str, board: Board, needs: packed.Needs, model_bytes: int) -> None:

@@ -33,6 +33,8 @@ def needs(fil: bytes) -> Needs:
         if magic != MAGIC:
             raise BadFile("the file is not a packed model")
         rows = [SECTION.unpack_from(fil, HEADER_BYTES + i * SECTION.size) for i in range(count)]
+        if any(offset + size > len(fil) for _, _, offset, size in rows):
+            raise BadFile("the packed model ends early")
         found = {kind: fil[offset : offset + size] for kind, _, offset, size in rows}
         ports = [_port_bytes(found, at) for at in range(0, len(found[PORTS]), PORT_BYTES)]
         names = list(sources.ops())

@@ -18,6 +18,7 @@ from filigree.cli.options import (
     report_option,
     threads_option,
 )
+from filigree.packaging.targets import MCUS
 
 if TYPE_CHECKING:
     from filigree.cli.tasks.bench import Bench
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from filigree.cli.tasks.peers import Peer
 
 PEERS = {"onnxruntime": ".onnx", "openvino": ".onnx", "litert": ".tflite"}
+CORES = tuple(row.name for row in MCUS)
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class Outputs:
 )
 @click.option(
     "--on",
-    type=click.Choice(("host", "wasm", "node", "chromium")),
+    type=click.Choice(("host", "wasm", "node", "chromium", *CORES)),
     default="host",
     show_default=True,
-    help="Where: this machine, or WebAssembly in node (wasm is the same) or headless Chromium.",
+    metavar="TARGET",
+    help="Where: host, WebAssembly in node (wasm is the same) or headless chromium; cortex-m0plus, "
+    "-m3, -m4, -m7, -m33, -m55: emulated, so that instructions are counted.",
 )
 @click.option(
     "--against",
@@ -108,6 +112,10 @@ def command(
 
     of_host = {"--layers": by_layer, "--roofline": roofline, "--explain": explain}
     of_host["--threads"] = threads > 1
+    if on in CORES:
+        refused = {**of_host, "--vs": bool(vs), "--chart": bool(chart), "--report": bool(report)}
+        _count(model, against, on, dense=dense, isa=isa, refused=refused, as_json=as_json)
+        return
     peers = _peers(vs or (), against, on=on, dense=dense, of_host=of_host)
     reads = [model, against, *(p.model for p in peers)]
     check_paths(reads=reads, writes=[chart, report], force=force)
@@ -135,6 +143,28 @@ def command(
             progress=progress,
         )
     _tell(result, seen, model, out)
+
+
+def _count(
+    model: Path,
+    against: Path | None,
+    on: str,
+    *,
+    dense: bool,
+    isa: str | None,
+    refused: Mapping[str, bool],
+    as_json: bool,
+) -> None:
+    """What ``filigree count`` says. ``refused``: options that need a clock, if they were given."""
+    from filigree.cli.commands.count import report
+    from filigree.converter.errors import UsageError
+
+    given = [name for name, asked in refused.items() if asked and name != "--layers"]
+    if given:
+        raise UsageError(f"{', '.join(given)}: on {on} only instructions are counted")
+    if dense and against is None:
+        raise UsageError("--dense needs --against MODEL, the model that was converted")
+    report(model, against if dense else None, target=on, isa=isa, as_json=as_json)
 
 
 def _in_wasm(

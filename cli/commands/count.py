@@ -46,6 +46,13 @@ def command(model: Path, against: Path | None, target: str, isa: str | None, as_
 
     Counts repeat exactly; emulated time means nothing.
     """
+    report(model, against, target=target, isa=isa, as_json=as_json)
+
+
+def report(
+    model: Path, against: Path | None, *, target: str, isa: str | None, as_json: bool
+) -> None:
+    """Count and print; ``bench`` does the same where it cannot time."""
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks import counting
     from filigree.cli.tasks.conversion import twin_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from filigree.cli.options import (
     scale_option,
     threads_option,
 )
+from filigree.packaging.targets import MCUS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from filigree.native.model import Model, Port
 
     F32 = NDArray[np.float32]
+    Run = Callable[..., Any]
+
+TARGETS = ("host", "arm64", "wasm", *(row.name for row in MCUS))
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class Result:
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), help="Print this many classes.  [default: 5]")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the outputs: .npy or .npz.")
+@click.option(
+    "--on",
+    "target",
+    type=click.Choice(TARGETS),
+    default="host",
+    show_default=True,
+    metavar="TARGET",
+    help="host, or emulated: arm64, wasm, cortex-m0plus, -m3, -m4, -m7, -m33, -m55.",
+)
 @click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
 @threads_option
 @mean_option
@@ -63,6 +76,7 @@ def command(
     inputs: tuple[Path, ...],
     top: int | None,
     save: Path | None,
+    target: str,
     isa: str | None,
     threads: int,
     force: bool,
@@ -78,14 +92,18 @@ def command(
     from filigree.cli.tasks.packed import open_packed
 
     check_paths(reads=[model, *inputs], writes=[save], force=force)
-    opened = open_packed(model, isa=isa, threads=threads)
+    here = target == "host"
+    opened = open_packed(model, isa=isa if here else None, threads=threads if here else 1)
+    run = opened.run if here else _emulated(model.read_bytes(), target, isa, threads)
     flags = PixelFlags(**pixels)
-    results = [_run_once(opened, turn, flags) for turn in _turns(inputs, len(opened.inputs))]
+    results = [_run_once(opened, run, turn, flags) for turn in _turns(inputs, len(opened.inputs))]
     if save:
         _save(save, results)
     reports = [_report(opened, result, top) for result in results]
     if as_json:
-        console.json({"model": model.name, "isa": opened.isa, "threads": threads, "runs": reports})
+        used = opened.isa if here else isa
+        about = {"model": model.name, "target": target, "isa": used, "threads": threads}
+        console.json({**about, "runs": reports})
         return
     for report in reports:
         _print(report)
@@ -102,7 +120,13 @@ def _turns(files: tuple[Path, ...], inputs: int) -> Iterator[tuple[Path, ...]]:
         yield files[i : i + inputs]
 
 
-def _run_once(model: Model, files: tuple[Path, ...], flags: PixelFlags) -> Result:
+def _emulated(fil: bytes, target: str, isa: str | None, threads: int) -> Run:
+    from filigree.packaging import emulate
+
+    return lambda *arrays: emulate.run(target, fil, arrays, isa=isa, threads=threads)
+
+
+def _run_once(model: Model, run: Run, files: tuple[Path, ...], flags: PixelFlags) -> Result:
     from filigree.cli.tasks.images import SUFFIXES
     from filigree.cli.tasks.packed import many
     from filigree.converter.errors import UsageError
@@ -110,7 +134,7 @@ def _run_once(model: Model, files: tuple[Path, ...], flags: PixelFlags) -> Resul
     ports = zip(files, model.inputs, strict=True)
     arrays = [_read(path, model, port, flags) for path, port in ports]
     try:
-        outputs = many(model.run(*arrays))
+        outputs = many(run(*arrays))
     except ValueError as error:
         names = ", ".join(path.name for path in files)
         raise UsageError(f"{names} does not fit the model", [str(error)]) from error

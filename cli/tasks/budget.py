@@ -10,10 +10,10 @@ import numpy as np
 
 from filigree.cli.console import percent, size
 from filigree.cli.tasks.memory import peak
+from filigree.cli.tasks.packed import has_int8
 from filigree.converter.errors import DoesNotFit
 from filigree.converter.lowering import bands
 from filigree.converter.lowering.plan import plan
-from filigree.converter.lowering.program import FLOAT_KINDS
 from filigree.converter.pipeline import CORES
 from filigree.packaging.firmware import STACK_BYTES
 
@@ -79,13 +79,12 @@ def _beside(program: Program, target: str) -> int:
 def _ways(program: Program, stored: int, beside: int, budget: Budget) -> Iterator[str]:
     """What would fit, by estimates: first what costs nothing."""
     arena, least = _arena(program), _least_arena(program)
-    is_int8 = any(op.kind in FLOAT_KINDS for op in program.ops)
     if least < arena and budget.holds(least + beside, stored):
         yield f"--bands small ({size(least + beside)} RAM)"
     half = stored - _values(program, np.dtype(np.float32)) // 2
     if half < stored and budget.holds(least + beside, half):
         yield f"--dtype float16 --bands small (about {size(half)} flash)"
-    if not is_int8 and budget.holds(least / INT8 + beside, stored / INT8):
+    if not has_int8(program) and budget.holds(least / INT8 + beside, stored / INT8):
         ram, flash = size(least // INT8 + beside), size(stored // INT8)
         yield f"the model in int8 (about {ram} RAM, {flash} flash)"
     zeros = _zeros_for(program, stored, budget)

@@ -49,13 +49,18 @@ PACKAGES = (
     ("rich", "progress bars", "convert"),
     ("torch", "finetune", "train"),
     ("wasmtime", "verify --on wasm (wasmtime)", "emulate"),
-    ("ziglang", "compiling for arm64 and wasm", "cross"),
+    ("ziglang", "compiling for arm64, wasm, Cortex-M", "cross"),
 )
 
 # (programs of which one is enough, what they enable, Debian package)
 TOOLS = (
     (("qemu-aarch64", "qemu-aarch64-static"), "verify --on arm64, count", "qemu-user"),
     (("aarch64-linux-gnu-gcc",), "verify --on arm64 without ziglang", "gcc-aarch64-linux-gnu"),
+    (
+        ("qemu-system-arm",),
+        "verify, run, count, bench --on cortex-m4 and others",
+        "qemu-system-arm",
+    ),
     (("node",), "verify --on wasm, bench --on node", "nodejs"),
     (("npm",), "bench --on node,chromium --vs ...", "npm"),
     (("chromium", "chromium-browser", "google-chrome"), "bench --on chromium", "chromium"),

@@ -15,6 +15,7 @@ from filigree.cli.tasks.packed import (
     F32,
     OnnxModel,
     halves,
+    has_int8,
     many,
     open_packed,
     random_inputs,
@@ -208,7 +209,7 @@ def compare_host(
             yield Row("host", isa, skipped=f"this machine has {', '.join(here)}")
             continue
         model = open_packed(path, isa=isa, threads=threads)
-        yield _row("host", isa, case, [many(model.run(*arrays)) for arrays in case.inputs])
+        yield row_of("host", isa, case, [many(model.run(*arrays)) for arrays in case.inputs])
 
 
 def compare_emulated(
@@ -243,10 +244,11 @@ def _emulated(engine: str, isa: str, data: bytes, case: Case, *, threads: int, w
         if wanted:
             raise
         return Row(engine, isa, skipped=error.headline, wanted=False)
-    return _row(engine, isa, case, got)
+    return row_of(engine, isa, case, got)
 
 
-def _row(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
+def row_of(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
+    """The row of the outputs ``got``, one list per input of ``case``."""
     gaps = [worst(a, b) for a, b in zip(got, case.expected, strict=True)]
     by_output = [max(column) for column in zip(*gaps, strict=True)]
     index = int(np.argmax(by_output))

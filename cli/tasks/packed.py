@@ -82,7 +82,7 @@ def _drawn(draw: np.random.Generator, port: Port) -> NDArray[Any]:
 
 def many(result: Any) -> list[F32]:
     """A model's result as a list, whether it has one output or several."""
-    return list(result) if isinstance(result, tuple) else [result]
+    return list(result) if isinstance(result, tuple | list) else [result]
 
 
 @dataclass(frozen=True)

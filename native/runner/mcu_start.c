@@ -13,7 +13,7 @@ enum { SYS_OPEN = 1, SYS_CLOSE, SYS_WRITE = 5, SYS_READ, SYS_FLEN = 12, SYS_CMDL
 enum { SYS_EXIT = 32, APPLICATION_EXIT = 0x20026 };
 enum { EXIT_FAULT = 1, GUARD = 1024 };
 
-HARNESS static uint8_t guard[GUARD];
+__attribute__((section(".harness.first"))) static uint8_t guard[GUARD];
 HARNESS static uint64_t fault_stack[256];
 
 static int call(int operation, const void *block) {

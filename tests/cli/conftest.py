@@ -40,6 +40,19 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capsys)
 
 
+def large_onnx(path: Path) -> Path:
+    """1x3x256x256 through ReLU: more than a microcontroller's RAM."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 256, 256]) for name in "xy"
+    ]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [ports[0]], [ports[1]])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
 def tiny_onnx(path: Path, *, extra: str | None = None, seed: int = 0) -> Path:
     """1x3x8x8 -> 3x3 convolution -> sparse 1x1 convolution in 4x1 blocks -> mean -> 10 classes.
 

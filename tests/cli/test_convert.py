@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from filigree.native.model import load
 from tests.cli.conftest import Cli, tiny_onnx
 
 
@@ -178,6 +179,28 @@ def test_does_not_fit(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
     assert re.fullmatch(r'  largest weights: ".+", [\d.]+ KiB', lines[2])
     assert lines[3].startswith("  next: ")
     assert not out.exists()
+
+
+def test_what_would_fit_is_proposed(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    words = ["--target", "cortex-m7", "--ram", "11KiB", "--flash", "16KiB"]
+    done = cli("convert", onnx_file, "-o", out, *words)
+    assert (done.code, done.out) == (4, "")
+    lines = done.err.splitlines()
+    assert any(line.startswith("  beside the arena: ") for line in lines)
+    assert lines[-1].startswith("  next: what would fit: ")
+    assert "the model in int8 (about " in lines[-1]
+    assert not out.exists()
+
+
+def test_a_core_gets_planes_without_padding(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    lanes = []
+    for target in ("host", "cortex-m4"):
+        out = tmp_path / f"{target}.fil"
+        words = ["--target", target, "--ram", "256KB", "--flash", "1MB"]
+        assert cli("convert", onnx_file, "-o", out, *words).code == 0
+        lanes.append(load(out).lanes)
+    assert lanes == [16, 1]
 
 
 def test_label_count_must_match(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from filigree.packaging import count, emulate
 from tests.cli.conftest import Cli
 from tests.conftest import need
+from tests.packaging.conftest import need_engine
 
 
 @pytest.fixture
@@ -46,6 +47,32 @@ def test_text(counting: None, cli: Cli, fil_file: Path) -> None:
     assert lines[1].split()[:4] == ["layer", "kind", "instructions", "share"]
     assert lines[2].split()[:2] == ["stem", "conv"]
     assert lines[-1].split()[0] == "all"
+
+
+@pytest.mark.parametrize("command", ["count", "bench"])
+def test_a_core_also_says_what_memory_it_takes(
+    cli: Cli, onnx_file: Path, fil_file: Path, command: str
+) -> None:
+    need_engine("cortex-m4")
+    words = ["--against", onnx_file, *["--dense"] * (command == "bench")]
+    done = cli(command, fil_file, "--on", "cortex-m4", *words)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "tiny.fil on cortex-m4 (scalar), instructions of one inference under QEMU"
+    assert [line.split()[0] for line in lines[-3:]] == ["memory", "flash", "RAM"]
+    assert lines[-2].endswith(f" code + {fil_file.stat().st_size:,} model")
+    found = json.loads(cli(command, fil_file, "--on", "cortex-m4", *words, "--json").out)
+    assert found["target"] == "cortex-m4"
+    assert found["memory"]["model"] == fil_file.stat().st_size
+    assert found["dense_memory"]["model"] > found["memory"]["model"]
+
+
+def test_what_needs_a_clock_is_refused_on_a_core(cli: Cli, fil_file: Path) -> None:
+    done = cli("bench", fil_file, "--on", "cortex-m4", "--vs", "onnxruntime", "--roofline")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(
+        "error: --roofline, --vs: on cortex-m4 only instructions are counted"
+    )
 
 
 def test_a_missing_emulator(cli: Cli, fil_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

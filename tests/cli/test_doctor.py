@@ -19,7 +19,7 @@ def test_doctor_reports_instruction_sets_packages_and_tools(cli: Cli) -> None:
     for isa in isas():
         assert findings[isa]["state"] == "ok, self-test passed"
     assert findings["numpy"]["state"][0].isdigit()
-    for name in ("qemu-aarch64", "node", "wasmtime"):
+    for name in ("qemu-aarch64", "qemu-system-arm", "node", "wasmtime"):
         missing = findings[name]["state"] == "missing"
         assert missing == bool(findings[name]["install"])
 

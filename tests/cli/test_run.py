@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.packaging.conftest import need_engine
 
 
 @pytest.fixture
@@ -141,3 +142,17 @@ def test_unknown_isa(cli: Cli, fil_file: Path, array: Path) -> None:
     done = cli("run", fil_file, array, "--isa", "mmx")
     assert (done.code, done.out) == (2, "")
     assert '"mmx" is not an instruction set' in done.err
+
+
+@pytest.mark.parametrize("target", ["arm64", "cortex-m4"])
+def test_elsewhere(cli: Cli, fil_file: Path, tmp_path: Path, target: str) -> None:
+    need_engine(target)
+    x = tmp_path / "x.npy"
+    np.save(x, np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32))
+    outs = []
+    for where in ("host", target):
+        out = tmp_path / f"{where}.npy"
+        done = cli("run", fil_file, x, "--on", where, "--save", out)
+        assert (done.code, done.err) == (0, "")
+        outs.append(np.load(out))
+    np.testing.assert_allclose(outs[1], outs[0], rtol=1e-5, atol=1e-6)

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from filigree.cli.tasks import compare
+from filigree.cli.tasks.compare import Case
 from filigree.native.model import isas
-from tests.cli.conftest import Cli, tiny_onnx
+from tests.cli.conftest import Cli, large_onnx, tiny_onnx
 from tests.packaging.conftest import need_engine
 
 pytest.importorskip("onnxruntime")
@@ -47,6 +49,45 @@ def test_threads_elsewhere(cli: Cli, onnx_file: Path, fil_file: Path, target: st
     found = json.loads(done.out)
     assert found["threads"] == 2
     assert [(row["target"], row["agrees"]) for row in found["rows"]] == [(target, True)]
+
+
+@pytest.mark.parametrize("target", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
+def test_cores_have_the_bits_of_the_host(
+    cli: Cli, onnx_file: Path, tmp_path: Path, target: str
+) -> None:
+    from tests.models.quantize import quantize  # onnxruntime may be absent
+
+    need_engine(target)
+    quantised, packed = tmp_path / "int8.onnx", tmp_path / "int8.fil"
+    samples = np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype(np.float32)
+    quantize(onnx_file, quantised, samples)
+    assert cli("convert", quantised, "-o", packed, "--target", target).code == 0
+    words = ["--on", f"host,{target}", "--isa", "scalar", "--json"]
+    done = cli("verify", packed, "--against", quantised, *words)
+    assert (done.code, done.err) == (0, "")
+    rows = json.loads(done.out)["rows"]
+    assert [(row["target"], row["same_bits"]) for row in rows] == [("host", True), (target, True)]
+
+
+def test_other_bits_than_the_scalar_kernels_disagree() -> None:
+    x = np.array([1.0, 2.0], np.float32)
+    case = Case([[x]], [[x]], ["y"], [], bits=[[x]])
+    assert compare.row_of("cortex-m4", "scalar", case, [[x]]).agrees(1.0)
+    other = compare.row_of("cortex-m4", "scalar", case, [[np.nextafter(x, np.float32(3))]])
+    assert other.same_bits is False
+    assert not other.agrees(1.0)
+
+
+def test_a_model_too_large_for_a_core(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    need_engine("cortex-m4")
+    packed = tmp_path / "large.fil"
+    words = ["--pattern", "dense", "--batch", "1"]
+    assert cli("convert", large_onnx(tmp_path / "large.onnx"), "-o", packed, *words).code == 0
+    against = ("--against", tmp_path / "large.onnx", "--inputs", "1")
+    done = cli("verify", packed, *against, "--on", "cortex-m4")
+    assert done.code == 4
+    assert done.err.splitlines()[0] == "error: the model does not fit cortex-m4"
+    assert done.err.splitlines()[1].startswith("  RAM: ")
 
 
 def test_json_and_one_isa_and_real_data(
@@ -93,8 +134,9 @@ def test_disagreement(cli: Cli, fil_file: Path, tmp_path: Path) -> None:
 def test_unknown_target_and_isa(cli: Cli, onnx_file: Path, fil_file: Path) -> None:
     done = cli("verify", fil_file, "--against", onnx_file, "--on", "host,vax")
     assert (done.code, done.out) == (2, "")
-    assert (
-        done.err == "error: --on vax: unknown; known: host, arm64, wasm, wasm-threads-node, all\n"
+    assert done.err == (
+        "error: --on vax: unknown; known: host, arm64, wasm, wasm-threads-node, "
+        f"{', '.join(compare.CORES)}, all\n"
     )
     done = cli("verify", fil_file, "--against", onnx_file, "--isa", "mmx")
     assert (done.code, done.out) == (2, "")

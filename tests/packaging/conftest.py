@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from filigree.packaging import emulate
+from filigree.packaging import emulate, targets
 from tests.conftest import need
 from tests.native import tiny
 
@@ -20,14 +20,17 @@ ENGINES = (
     "wasm-relaxed-node",
     "wasm-relaxed-wasmtime",
     "wasm-threads-node",
+    *(row.name for row in targets.MCUS),
 )
-TOOLS = {"arm64": "qemu", "node": "node", "wasmtime": "wasmtime"}
+SMALL = tuple(row.name for row in targets.MCUS)  # of memory
+TOOLS = {"qemu": "qemu", "node": "node", "wasmtime": "wasmtime", "board": "qemu_system_arm"}
 
 
 def need_engine(name: str) -> None:
-    """Skip, or fail under FILIGREE_REQUIRE_QEMU, _NODE, _WASMTIME, where an engine is missing."""
+    """Skip, or fail under FILIGREE_REQUIRE_QEMU, _NODE, _WASMTIME, _QEMU_SYSTEM_ARM, where an
+    engine is missing."""
     reason = emulate.available(name)
-    need(TOOLS[name.rpartition("-")[2]], reason is None, f"{name}: {reason}")
+    need(TOOLS[targets.engine(name).program], reason is None, f"{name}: {reason}")
 
 
 @pytest.fixture(params=ENGINES)

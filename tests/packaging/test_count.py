@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from filigree.native.model import Model
-from filigree.packaging import count
+from filigree.packaging import count, firmware, targets
 from tests.conftest import need
 from tests.packaging.conftest import F32, need_engine
 
@@ -43,6 +43,26 @@ def test_operations_repeat_and_add_up_to_the_whole(
     assert len(ops) == Model.from_bytes(sample).op_count
     assert min(ops) > 0
     assert sum(ops) == sum(count.count(sample, [image], isa=isa).values())
+
+
+@pytest.mark.parametrize("core", [row.name for row in targets.MCUS])
+def test_a_core_counts_and_says_what_memory_it_took(core: str, sample: bytes, image: F32) -> None:
+    need_engine(core)
+    found = count.measure(sample, [image], target=core)
+    assert found == count.measure(sample, [image], target=core)
+    assert len(found.instructions) == Model.from_bytes(sample).op_count
+    assert min(found.instructions) > 0
+    symbols = count.count(sample, [image], target=core)
+    assert symbols["fil_spmm_scalar"] > 0
+    assert sum(found.instructions) == sum(symbols.values())
+    memory, board = found.memory, firmware.board_of(targets.target(core))
+    assert memory["arena"] == Model.from_bytes(sample).arena_bytes
+    assert memory["model"] == len(sample)
+    assert memory["ports"] == 192 + 16
+    assert 0 < memory["stack"] < firmware.STACK_BYTES
+    assert 0 < memory["static"] < 1024
+    assert 4096 < memory["code"] < 64 << 10
+    assert (memory["flash_limit"], memory["ram_limit"]) == (board.flash_bytes, board.ram_bytes)
 
 
 def test_fuel_repeats(sample: bytes, image: F32) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from filigree.converter import pipeline
 from filigree.native import enums as c
 from filigree.packaging import sources, targets
 
@@ -33,6 +34,15 @@ def test_an_isa_picks_the_build_that_has_it() -> None:
     assert targets.with_isa(wasm, None) is wasm
     assert targets.with_isa(wasm, "scalar") is wasm
     assert targets.with_isa(wasm, "wasm_relaxed") is targets.target("wasm-relaxed")
+
+
+def test_cores_are_the_converters() -> None:
+    assert tuple(row.name for row in targets.MCUS) == pipeline.CORES
+
+
+def test_operations_are_those_of_the_headers() -> None:
+    kinds = [getattr(c, f"FIL_OP_{name}") for name in sources.ops()]
+    assert kinds == list(range(c.FIL_OP_COUNT))
 
 
 def test_unknown_isa_and_target() -> None:
