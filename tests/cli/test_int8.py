@@ -65,3 +65,32 @@ def test_something_else_does_not_agree(cli: Cli, packed: Path, tmp_path: Path) -
     done = cli("verify", packed, "--against", other)
     assert done.code == 6
     assert "disagrees" in done.out
+
+
+def test_convert_quantises_on_the_way(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data.npz", tmp_path / "int8.fil"
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((20, 3, 8, 8)).astype(np.float32)
+    np.savez(data, x=x, y=np.arange(20) % 10)
+    done = cli("convert", onnx_file, "-o", out, "--dtype", "int8", "--calib", data)
+    assert (done.code, done.err) == (0, "")
+    assert "3 of 3 layers in int8, the output " in done.out
+    assert "; accuracy on the calibration data " in done.out
+    words = ["--dtype", "int8", "--calib", data, "--keep-float", "st*", "--json", "--force"]
+    found = json.loads(cli("convert", onnx_file, "-o", out, *words).out)
+    assert (found["quantized"]["layers"], found["quantized"]["of"]) == (2, 3)
+    layers = {layer["node"]: layer for layer in found["layers"]}
+    assert [layers[n]["dtype"] for n in ("stem", "point")] == ["float32", "int8"]
+    assert layers["stem"]["rounding"].startswith("stays float32, ")
+    assert layers["point"]["rounding"].endswith(" dB over its error")
+
+
+def test_int8_needs_data(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "int8.fil"
+    done = cli("convert", onnx_file, "-o", out, "--dtype", "int8")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: int8 needs real inputs to be calibrated on (nothing was written)\n"
+        "  next: --calib DATA\n"
+    )
+    assert not out.exists()
