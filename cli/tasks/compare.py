@@ -15,10 +15,10 @@ from filigree.cli.tasks.packed import (
     F32,
     OnnxModel,
     halves,
-    has_int8,
     many,
     open_packed,
     random_inputs,
+    whole_int8,
 )
 from filigree.converter.errors import BadFile, UsageError
 from filigree.converter.frontends import is_tflite
@@ -153,8 +153,8 @@ def with_rounded(case: Case, program: Program) -> Case:
 
 
 def with_bits(case: Case, path: Path, program: Program) -> Case:
-    """``case`` with the outputs of this machine's scalar kernels, if ``program`` is of int8."""
-    if not has_int8(program):
+    """``case`` with the outputs of this machine's scalar kernels, if all of ``program`` is int8."""
+    if not whole_int8(program):
         return case
     model = open_packed(path, isa=SCALAR)
     return replace(case, bits=[many(model.run(*arrays)) for arrays in case.inputs])

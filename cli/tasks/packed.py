@@ -60,7 +60,18 @@ def halves(program: Program) -> int:
 
 def has_int8(program: Program) -> bool:
     """Whether anything of the program is computed in int8."""
-    return any(tensor.quant is not None for tensor in program.tensors.values())
+    from filigree.converter.lowering.program import FLOAT_KINDS
+
+    return any(op.kind in FLOAT_KINDS for op in program.ops)
+
+
+def whole_int8(program: Program) -> bool:
+    """Whether all of it is computed in int8, copies that convert apart: then every processor makes
+    the same bits."""
+    from filigree.converter.lowering.program import FLOAT_KINDS
+
+    plain = all(op.kind in FLOAT_KINDS or op.is_plain_copy for op in program.ops)
+    return plain and has_int8(program)
 
 
 def shapes(model: Model) -> list[tuple[int, ...]]:

@@ -71,7 +71,7 @@ def test_cores_have_the_bits_of_the_host(
 
 def test_other_bits_than_the_scalar_kernels_disagree() -> None:
     x = np.array([1.0, 2.0], np.float32)
-    case = Case([[x]], [[x]], ["y"], [], bits=[[x]])
+    case = Case([[x]], [[x]], ["y"], [], "ONNX Runtime", bits=[[x]])
     assert compare.row_of("cortex-m4", "scalar", case, [[x]]).agrees(1.0)
     other = compare.row_of("cortex-m4", "scalar", case, [[np.nextafter(x, np.float32(3))]])
     assert other.same_bits is False
