@@ -29,12 +29,12 @@ FLAGS = (
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fvisibility=hidden"),
 )
 HOSTED = ("-std=c11", "-O2", "-pthread")
-# The stack lies first, so that overflowing it traps instead of overwriting data.
 # One image, for one model: small but for the kernels, and what it does not use left out.
 BARE = (
     *("-Os", "-ffunction-sections", "-fdata-sections"),
     *("-DFIL_NO_SELFTEST=1", "-DFIL_NO_CRC_TABLES=1"),
 )
+# The stack lies first, so that overflowing it traps instead of overwriting data.
 WASM_LINK = ("--no-entry", "--stack-first", "-z", "stack-size=262144", "--gc-sections")
 
 
