@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quantized quality blocks bench bench-web sweep memory counts mcu mca tables wheel clean system
+.PHONY: demo test lint format figures halves quantized int8-tflite quality blocks bench bench-web sweep memory counts mcu mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -27,6 +27,10 @@ halves: $(VENV)/.test  ## accuracy and size with float16 weights and activations
 
 quantized: $(VENV)/.test  ## accuracy and size in int8, as a table
 	$(BIN)/python -m tests.models.quantized
+
+int8-tflite: $(VENV)/.test  ## quantised .tflite files as int8 programs beside LiteRT, as a table
+	$(BIN)/python -m pip install --quiet --editable ".[peers]"
+	$(BIN)/python -m tests.models.int8_tflite
 
 quality: $(VENV)/.test  ## what pruning costs on every model in FILIGREE_DATA, as tables
 	$(BIN)/python -m tests.models.quality

@@ -15,6 +15,7 @@ from filigree.native.model import BadFile as Refused
 from filigree.native.model import Model, Port, load
 
 if TYPE_CHECKING:
+    from filigree.converter.lowering.program import Port as ProgramPort
     from filigree.converter.lowering.program import Program
 
 F32 = NDArray[np.float32]
@@ -72,6 +73,16 @@ def whole_int8(program: Program) -> bool:
 
     plain = all(op.kind in FLOAT_KINDS or op.is_plain_copy for op in program.ops)
     return plain and has_int8(program)
+
+
+def step_of(program: Program, port: ProgramPort) -> float:
+    """What the numbers of an output are apart that was int8 last, as the caller has them: 1 for
+    integers; 0 if it was never int8."""
+    if program.tensors[port.tensor].quant is not None:
+        return 1.0
+    made = (op for op in program.ops if op.output == port.tensor and op.inputs)
+    quants = (program.tensors[op.inputs[0]].quant for op in made)
+    return max((q.scale for q in quants if q is not None), default=0.0)
 
 
 def shapes(model: Model) -> list[tuple[int, ...]]:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.cli.tasks.compare import TOLERANCE, relative
-from filigree.cli.tasks.packed import F32, halves, has_int8, many
+from filigree.cli.tasks.packed import F32, halves, has_int8, many, step_of
 from filigree.converter import reference
 from filigree.converter.lowering.halves import is_narrow, widened
-from filigree.converter.lowering.program import Port, Program, Weights
+from filigree.converter.lowering.program import Program, Weights
 from filigree.native.model import Model
 
 DRAWS = 8
@@ -36,7 +36,7 @@ def allowed(program: Program, inputs: list[list[F32]]) -> float:
     explain, relative to the output range, for these inputs."""
     if is_narrow(program):
         return TOLERANCE + MARGIN * _moved_activations(program, inputs)
-    steps = [_step(program, port) for port in program.outputs]
+    steps = [step_of(program, port) for port in program.outputs]
     if not halves(program) and not has_int8(program):
         return TOLERANCE
     plain = _results(program, inputs)
@@ -44,15 +44,6 @@ def allowed(program: Program, inputs: list[list[F32]]) -> float:
     gaps = [relative(a, b) for draw in moved for a, b in zip(draw, plain, strict=True)]
     own = [relative([y + STEPS * s for y, s in zip(run, steps, strict=True)], run) for run in plain]
     return TOLERANCE + MARGIN * max(gaps) + max(own)
-
-
-def _step(program: Program, port: Port) -> float:
-    """What an output's integers are apart; 0 where it was never int8."""
-    if program.tensors[port.tensor].quant is not None:
-        return 1.0
-    made = (op for op in program.ops if op.output == port.tensor and op.inputs)
-    quants = (program.tensors[op.inputs[0]].quant for op in made)
-    return max((q.scale for q in quants if q is not None), default=0.0)
 
 
 def _moved_activations(program: Program, inputs: list[list[F32]]) -> float:

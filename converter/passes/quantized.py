@@ -2,7 +2,8 @@
 
 1. QuantizeLinear to int8 or uint8 with one constant scale becomes an Identity with a marked result;
    uint8 becomes int8 by a zero point 128 lower. DequantizeLinear with the same scale and zero point
-   goes. An int8 or uint8 input of the model is marked; it and such an output keep their type.
+   goes. An int8 or uint8 input of the model is marked as what first dequantises it says, behind
+   what moves or selects elements; it and such an output keep their type.
 2. What only moves or selects elements, Relu among it, hands the mark on; that goes for integers
    between the two, too.
 3. If nothing else reads what was quantised, the node that makes it makes the marked value.
@@ -46,7 +47,8 @@ MOVES = frozenset(
         "Unsqueeze",
     ]
 )
-COMMUTES = MOVES | {"Relu", "Clip", "MaxPool"}
+SELECTS = MOVES | {"MaxPool"}
+COMMUTES = SELECTS | {"Relu", "Clip"}
 
 
 def apply(model: ir.Model) -> bool:
@@ -54,6 +56,8 @@ def apply(model: ir.Model) -> bool:
     if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph):
         return False
     problems: list[str] = []
+    for value in model.graph.inputs:
+        _enter(value)
     for node in list(model.graph):
         try:
             _read(node)
@@ -72,13 +76,34 @@ def apply(model: ir.Model) -> bool:
     return True
 
 
+def _enter(value: ir.Value) -> None:
+    """Rule 1, of an input."""
+    node = _dequantizer(value) if value.dtype in INTEGERS else None
+    found = _params(node, INTEGERS.get(value.dtype)) if node is not None else None
+    if found is not None:
+        _become(value, found)
+
+
+def _dequantizer(value: ir.Value) -> ir.Node | None:
+    """The DequantizeLinear that first reads integers, moved or as they are."""
+    for use in value.uses():
+        node = use.node
+        if node.op_type == "DequantizeLinear":
+            return node
+        if node.op_type in SELECTS and use.idx == 0:
+            found = next(filter(None, map(_dequantizer, node.outputs)), None)
+            if found is not None:
+                return found
+    return None
+
+
 def _read(node: ir.Node) -> None:
     """Rules 1 and 2, in the order of the graph."""
     if node.op_type == "QuantizeLinear":
         _quantize(node)
     elif node.op_type == "DequantizeLinear":
         _dequantize(node)
-    elif node.op_type in MOVES or node.op_type == "MaxPool":
+    elif node.op_type in SELECTS:
         given = marks.mark_of(node.inputs[0])
         for value in node.outputs:
             if given is not None and value.dtype in INTEGERS:
@@ -99,8 +124,6 @@ def _dequantize(node: ir.Node) -> None:
     found = _params(node, INTEGERS.get(x.dtype) or x.meta.get(KIND))
     if found is None:
         return
-    if x.dtype in INTEGERS and x.producer() is None and x.const_value is None:
-        _become(x, found)
     if marks.mark_of(x) != found:
         return
     if out.is_graph_output():

@@ -119,6 +119,8 @@ def dataset(data: Path, name: str) -> tuple[NDArray[np.generic], NDArray[np.int6
     loaders: dict[str, Callable[[], tuple[NDArray[np.generic], NDArray[np.int64]]]] = {
         "vww_mit54": lambda: _npz(data / "datasets/vww/vww_mit54.npz", "x96", "y"),
         "vww_coco_dev": lambda: _npz(data / "restricted/vww/vww_coco_dev.npz", "x96", "y"),
+        "vww80_mit54": lambda: _npz(data / "datasets/vww/vww_mit54.npz", "x80", "y"),
+        "vww80_coco_dev": lambda: _npz(data / "restricted/vww/vww_coco_dev.npz", "x80", "y"),
         "cifar": lambda: _npz(data / "restricted/cifar/cifar10_test1000.npz", "x", "y"),
         "imagenet224": lambda: _imagenet(data, 224),
         "imagenet128": lambda: _imagenet(data, 128),

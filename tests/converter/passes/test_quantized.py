@@ -138,14 +138,18 @@ def test_uint8_is_int8_with_another_zero(name: str) -> None:
     assert np.array_equal(reference.run(program, x)[0], reference.run(twin, x)[0])
 
 
+@pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
-def test_integer_ports(kind: str) -> None:
-    """An input and an output of integers keep their type and hold the integers themselves."""
+def test_integer_ports(kind: str, *, moved: bool) -> None:
+    """An input and an output of integers keep their type and hold the integers themselves; what
+    ``moved`` them does not matter."""
     zero = np.array(3, kind)
+    turned = ["t = Transpose<perm=[0,2,3,1]>(x)", "a = DequantizeLinear(t, s, z)"]
+    back = ["q = QuantizeLinear(r, s, z)", "y = Transpose<perm=[0,3,1,2]>(q)"]
     proto = model(
-        "a = DequantizeLinear(x, s, z)",
+        *(turned if moved else ["a = DequantizeLinear(x, s, z)"]),
         "r = Relu(a)",
-        "y = QuantizeLinear(r, s, z)",
+        *(back if moved else ["y = QuantizeLinear(r, s, z)"]),
         inputs={"x": SHAPE},
         s=S,
         z=zero,

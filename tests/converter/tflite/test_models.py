@@ -1,5 +1,5 @@
 """The real .tflite files of FILIGREE_DATA on real inputs: those in float32 converted and run, those
-in eight bits as the front end writes them."""
+in eight bits as the front end writes them, and as int8 programs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from filigree.converter import ConvertOptions, convert
-from filigree.converter.errors import UnsupportedModel
+from filigree.cli.tasks.packed import step_of
+from filigree.converter import Converted, ConvertOptions, convert
 from filigree.converter.frontends import tflite
 from filigree.converter.frontends.tflite.file import read
 from filigree.converter.frontends.tflite.graph import held
-from filigree.native.model import Model
+from filigree.native.model import Model, Port
 from tests.converter.tflite.test_operators import FEW, in_litert, in_onnx_runtime
-from tests.models.zoo import ZOO, Entry, sample_inputs
+from tests.models.int8_tflite import NETWORKS, close, outputs, samples
+from tests.models.int8_tflite import in_litert as litert
+from tests.models.zoo import ZOO, Entry, dataset, sample_inputs
 
 Array = NDArray[Any]
 TOLERANCE = 1e-4  # of the output range
 COUNT = 6
+ASYMMETRIC = {"imagenet/mobilenet_v1_0.25_224_quant.tflite": 27}
+"""Layers whose weights need nine bits."""
+MORE = 40
 ENTRIES = {entry.name: entry for entry in ZOO}
 FLOAT = {
     "vww": "vww/mlperf_vww_96_float.tflite",
@@ -34,16 +39,7 @@ FLOAT = {
     "ad": "ad/mlperf_ad01_float.tflite",
     "mobilenet-v1-0.25": "imagenet/mobilenet_v1_0.25_224_float.tflite",
 }
-EIGHT_BITS = {
-    "vww/mlperf_vww_96_int8.tflite": "vww",
-    "vww/mcunet_vww_int8.tflite": None,
-    "kws/mlperf_kws_dscnn_int8.tflite": "kws",
-    "kws/tflm_micro_speech_int8.tflite": None,
-    "cifar/mlperf_resnet8_int8.tflite": "resnet8",
-    "ad/mlperf_ad01_int8.tflite": "ad",
-    "imagenet/mobilenet_v1_0.25_224_quant.tflite": "mobilenet-v1-0.25",
-    "imagenet/tf2_mobilenet_v2_1.0_224_ptq.tflite": "mobilenet-v2",
-}
+EIGHT_BITS = {network.file: network for network in NETWORKS}
 
 
 def real_inputs(entry: Entry, data: Path) -> Array:
@@ -91,12 +87,11 @@ def test_litert(name: str, data: Path, packed: dict[str, Model]) -> None:
 @pytest.mark.parametrize("file", EIGHT_BITS)
 def test_eight_bits(file: str, data: Path) -> None:
     """Within one step of LiteRT nearly everywhere, or as often as its own two sets of kernels are
-    (they round differently, and a softmax makes much of a step); conversion says what it cannot do
-    yet."""
+    (they round differently, and a softmax makes much of a step)."""
     path = data / "models" / file
     model = tflite.load(path)
     close, own = [], []
-    for x in _eight_bit_inputs(file, model.graph.inputs[0], data):
+    for x in _eight_bit_inputs(file, model.graph.inputs[0]):
         (want,) = in_litert(path.read_bytes(), [x], xnnpack=True)
         (plain,) = in_litert(path.read_bytes(), [x])
         (got,) = in_onnx_runtime(model, [x]).values()
@@ -105,8 +100,47 @@ def test_eight_bits(file: str, data: Path) -> None:
         close.append(np.abs(got.astype(float) - want.astype(float)) <= step)
         own.append(np.abs(plain.astype(float) - want.astype(float)) <= step)
     assert np.mean(close) >= min(FEW, float(np.mean(own)))
-    with pytest.raises(UnsupportedModel, match="QuantizeLinear"):
-        convert(path)
+
+
+@pytest.fixture(scope="module")
+def eight_bits(data: Path) -> dict[str, Converted]:
+    return {file: convert(data / "models" / file) for file in EIGHT_BITS}
+
+
+@pytest.mark.parametrize("file", EIGHT_BITS)
+def test_every_layer_is_int8(file: str, eight_bits: dict[str, Converted]) -> None:
+    floats = [x.node for x in eight_bits[file].report.layers if x.dtype != "int8"]
+    assert len(floats) == ASYMMETRIC.get(file, 0)
+
+
+@pytest.mark.parametrize("file", EIGHT_BITS)
+def test_program_of_eight_bits(file: str, data: Path, eight_bits: dict[str, Converted]) -> None:
+    """The same of the int8 program; integers go in and come out as TFLite has them."""
+    pytest.importorskip("ai_edge_litert")
+    path, made = data / "models" / file, eight_bits[file]
+    model, step = Model.from_bytes(made.data), step_of(made.program, made.program.outputs[0])
+    _, x, _ = next(samples(EIGHT_BITS[file], model.inputs[0]))
+    found = [outputs(run, x[:MORE]) for run in (model.run, litert(path), litert(path, plain=True))]
+    ours, theirs, plain = found
+    assert model.run(x[:1]).dtype == litert(path)(x[:1]).dtype
+    assert close(ours, theirs, step) >= min(FEW, close(plain, theirs, step))
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "figure"),
+    [(n.file, name, figure) for n in NETWORKS for name, figure in n.figures],
+)
+def test_accuracy_of_eight_bits(
+    file: str, name: str, figure: float, data: Path, eight_bits: dict[str, Converted]
+) -> None:
+    """What the data folder's own figures say."""
+    if dataset(data, name) is None:
+        pytest.skip(f"no {name}")
+    model = Model.from_bytes(eight_bits[file].data)
+    sets = samples(EIGHT_BITS[file], model.inputs[0])
+    x, labels = next((x, labels) for found, x, labels in sets if found == name)
+    hits = outputs(model.run, x).argmax(1) == labels
+    assert 100 * float(hits.mean()) == pytest.approx(figure, abs=0.5)
 
 
 @pytest.mark.parametrize("file", EIGHT_BITS)
@@ -122,7 +156,7 @@ def test_every_layer_of_eight_bits(file: str, data: Path) -> None:
         experimental_preserve_all_tensors=True,
     )
     loaded.allocate_tensors()
-    x = _eight_bit_inputs(file, model.graph.inputs[0], data)[0]
+    x = _eight_bit_inputs(file, model.graph.inputs[0])[0]
     loaded.set_tensor(loaded.get_input_details()[0]["index"], x)
     loaded.invoke()
     for i, tensor in enumerate(graph.tensors):
@@ -166,21 +200,16 @@ def _needed(value: ir.Value, seen: dict[str, Array]) -> set[str]:
     return found
 
 
-def _eight_bit_inputs(file: str, port: Any, data: Path) -> list[Array]:
-    shape, dtype = [int(n) for n in port.shape], port.dtype.numpy()
-    name = EIGHT_BITS[file]
-    if name is None:
-        draw = np.random.default_rng(0)
-        if dtype == np.float32:
-            return [draw.uniform(-1, 1, shape).astype(dtype) for _ in range(COUNT)]
-        return [draw.integers(-128, 128, shape).astype(dtype) for _ in range(COUNT)]
+def _eight_bit_inputs(file: str, port: Any) -> list[Array]:
+    """COUNT inputs in TFLite's order, of the model's input or output type."""
     readers = [use.node for use in port.uses()]
     if readers[0].op_type == "Transpose":
         readers = [use.node for use in readers[0].outputs[0].uses()]
+    shape, dtype = tuple(int(n) for n in port.shape), port.dtype.numpy().name
     scale, zero = (value.const_value.numpy() for value in readers[0].inputs[1:3])
-    limits = np.iinfo(dtype)
-    steps = np.round(real_inputs(ENTRIES[name], data) / scale) + float(zero)
-    return [x[None] for x in np.clip(steps, limits.min, limits.max).astype(dtype)]
+    given = Port(port.name, shape, dtype, float(scale), int(zero))
+    _, x, _ = next(samples(EIGHT_BITS[file], given))
+    return list(x[:COUNT, None])
 
 
 def test_every_file_is_tested(data: Path) -> None:
