@@ -51,7 +51,7 @@ def run(
     threads: int = 1,
 ) -> list[F32]:
     """One run: outputs in port order, with the ports' shapes. ``inputs`` are converted to
-    float32, those of uint8 are not.
+    float32, those of int8 and uint8 are not.
 
     ``isa`` forces an instruction set of the target's family ("neon", "wasm", "wasm_relaxed",
     "scalar"). ``threads`` is one where the target has no more: WebAssembly, other than

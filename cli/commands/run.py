@@ -85,7 +85,9 @@ def command(
 ) -> None:
     """Run MODEL (.fil) on each INPUT (.npy, .png, .jpg, .bmp) and print the result.
 
-    A model with several inputs takes that many files at once, in the model's order.
+    A model with several inputs takes that many files at once, in the model's order. Where it takes
+    integers, arrays of such go in as they are and floats are rounded to them; integers that come
+    out are printed as the floats that they stand for and saved as they are.
     """
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks.images import PixelFlags
@@ -144,14 +146,16 @@ def _run_once(model: Model, run: Run, files: tuple[Path, ...], flags: PixelFlags
 
 def _read(path: Path, model: Model, port: Port, flags: PixelFlags) -> NDArray[Any]:
     from filigree.cli.tasks.images import SUFFIXES, load_image, preprocess
+    from filigree.cli.tasks.packed import as_integers, is_bytes
     from filigree.converter.errors import UsageError
 
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _read_npy(path)
+        array = _read_npy(path)
+        rounds = port.dtype != "float32" and array.dtype.kind == "f" and not is_bytes(port)
+        return as_integers(array, port) if rounds else array
     if suffix in SUFFIXES:
-        how = preprocess(model.meta, tuple(port.shape), flags=flags, raw=port.dtype == "uint8")
-        return load_image(path, how)
+        return load_image(path, preprocess(model.meta, port, flags=flags))
     raise UsageError(f"{path.name} is neither .npy nor an image ({', '.join(sorted(SUFFIXES))})")
 
 
@@ -194,11 +198,14 @@ def _save(path: Path, results: list[Result]) -> None:
 
 def _report(model: Model, result: Result, top: int | None) -> dict[str, Any]:
     from filigree.cli.tasks.labels import best, is_classification
+    from filigree.cli.tasks.packed import as_floats
 
+    ports = {port.name: port for port in model.outputs}
     labels = list(model.meta.get("labels") or [])
     single = len(result.outputs) == 1
     outputs = []
-    for name, value in result.outputs.items():
+    for name, numbers in result.outputs.items():
+        value = as_floats(numbers, ports[name])
         entry: dict[str, Any] = {
             "name": name,
             "shape": list(value.shape),

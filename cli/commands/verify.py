@@ -51,9 +51,11 @@ if TYPE_CHECKING:
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
-    help="Largest difference allowed, relative to the output range.  [default: 0.0001; for float16 "
-    "weights 4 times what moving each by half a unit in its last place changes is added, with "
-    "activations of float16 moved along]",
+    help="Largest difference allowed, relative to the output range; of int8 outputs in steps of "
+    "their scale.  [default: 0.0001; for float16 weights 4 times what moving each by half a unit "
+    "in its last place changes is added, with activations of float16 moved along; of int8 outputs "
+    "1.5, and 4 times what moving multipliers in their last places changes, and what LiteRT's own "
+    "two sets of kernels differ by]",
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Real inputs (.npz) instead of random ones."
@@ -77,7 +79,7 @@ def command(
     """
     from filigree.cli.failures import check_paths
     from filigree.cli.tasks.compare import compare, make_case, with_bits, with_rounded
-    from filigree.cli.tasks.packed import inputs_of, open_program
+    from filigree.cli.tasks.packed import inputs_of, open_program, steps_of
     from filigree.cli.tasks.rounding import allowed
 
     check_paths(reads=[model, against, data], writes=[], force=False)
@@ -85,9 +87,10 @@ def command(
     with console.progress() as progress:
         progress("reference", 0.0)
         program = open_program(model)
-        made = make_case(against, inputs_of(program), count=inputs, data=data)
+        steps = steps_of(program)
+        made = make_case(against, inputs_of(program), count=inputs, data=data, steps=steps)
         case = with_bits(with_rounded(made, program), model, program)
-        most = allowed(program, case.inputs) if tolerance is None else tolerance
+        most = allowed(program, case) if tolerance is None else tolerance
         rows = compare(
             model,
             case,
@@ -99,11 +102,12 @@ def command(
         )
         blame = _blame(model, against, case, rows, most)
     if as_json:
-        found = _as_dict(model, against, len(case.inputs), most, rows, blame)
+        found = _as_dict(model, against, case, most, rows, blame)
         console.json({**found, "threads": threads})
     else:
         how = plural(len(case.inputs), "input") + (f", {threads} threads" if threads > 1 else "")
-        _show(model, f"{against.name} in {case.engine}", how, most, rows)
+        unit = "steps of the output's scale" if case.steps else "of the output range"
+        _show(model, f"{against.name} in {case.engine}", how, f"{most:.3g} {unit}", rows, most)
     _judge(rows, blame, most, model, against)
 
 
@@ -142,13 +146,15 @@ def _blame(
 
 
 def _as_dict(
-    model: Path, against: Path, inputs: int, tolerance: float, rows: list[Row], blame: Blame | None
+    model: Path, against: Path, case: Case, tolerance: float, rows: list[Row], blame: Blame | None
 ) -> dict[str, Any]:
+    unit = "steps" if case.steps else "output range"
     return {
         "model": model.name,
         "against": against.name,
-        "inputs": inputs,
+        "inputs": len(case.inputs),
         "tolerance": tolerance,
+        "unit": unit,
         "rows": [
             {
                 **{k: v for k, v in asdict(row).items() if k != "wanted"},
@@ -160,20 +166,23 @@ def _as_dict(
     }
 
 
-def _show(model: Path, against: str, how: str, tolerance: float, rows: list[Row]) -> None:
-    console.line(
-        f"{model.name} against {against}: {how}, allowed {tolerance:.3g} of the output range"
-    )
+def _show(
+    model: Path, against: str, how: str, allowed: str, rows: list[Row], tolerance: float
+) -> None:
+    console.line(f"{model.name} against {against}: {how}, allowed {allowed}")
     halves = any(row.arithmetic is not None for row in rows)
+    steps = any(row.close is not None for row in rows)
     whole = any(row.same_bits is not None for row in rows)
+    more = (*["arithmetic"] * halves, *["within a step"] * steps, *["bits"] * whole)
     console.table(
-        ("target", "isa", "difference", *["arithmetic"] * halves, *["bits"] * whole, "result"),
+        ("target", "isa", "difference", *more, "result"),
         [
             (
                 row.target,
                 row.isa,
-                _gap(row.difference),
+                _gap(row.difference) if row.close is None else f"{row.difference:.1f}",
                 *[_gap(row.arithmetic)] * halves,
+                *["-" if row.close is None else f"{row.close:.2%}"] * steps,
                 *[{None: "-", True: "same", False: "other"}[row.same_bits]] * whole,
                 _verdict(row, tolerance),
             )

@@ -14,7 +14,10 @@ from filigree.cli.tasks.litert import TfliteModel
 from filigree.cli.tasks.packed import (
     F32,
     OnnxModel,
+    as_integers,
     halves,
+    has_int8,
+    is_bytes,
     many,
     open_packed,
     random_inputs,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from filigree.converter.lowering.program import Program
 
 TOLERANCE = 1e-4  # of the output range: what float32 arithmetic may differ by
+STEP = 1.001  # a step, of outputs that are floats again
 CORES = tuple(row.name for row in MCUS)
 TARGETS = ("host", "arm64", "wasm", "wasm-threads-node", *CORES)
 ENGINES = {
@@ -52,8 +56,10 @@ class Row:
     """One target and instruction set: the largest difference relative to the output range, or
     why it was skipped. ``wanted`` is whether the user named the target. ``arithmetic``: with
     float16 weights, the same against the packed model's own weights in float64; ``exact``: that is
-    float32 arithmetic, not float16. ``same_bits``: of an int8 model, whether outputs are those of
-    this machine's scalar kernels, bit for bit."""
+    float32 arithmetic, not float16. Of an int8 model ``same_bits``: whether outputs are those of
+    this machine's scalar kernels, bit for bit; and if all its outputs are int8 at last,
+    ``difference`` is in steps of the output's scale, ``close`` the share of the outputs that are at
+    most a step away."""
 
     target: str
     isa: str
@@ -64,6 +70,7 @@ class Row:
     arithmetic: float | None = None
     exact: bool = True
     same_bits: bool | None = None
+    close: float | None = None
 
     def agrees(self, tolerance: float) -> bool:
         if self.same_bits is False:
@@ -91,7 +98,9 @@ class Case:
     """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order, and
     ``rounded[i]`` with the packed model's float16 weights; empty if it has none. ``engine``: what
     ran the original. ``bits[i]``: what the scalar kernels of this machine make of an int8 model;
-    empty for others."""
+    empty for others. ``steps``: of each output, if all are int8 at last, to measure differences in;
+    ``spread``: how many of them the original's own runtime differs from itself by, at most, from
+    one set of kernels to another."""
 
     inputs: list[list[F32]]
     expected: list[list[F32]]
@@ -100,6 +109,12 @@ class Case:
     engine: str
     narrow: bool = False  # activations of float16
     bits: list[list[F32]] = field(default_factory=list)
+    steps: tuple[float, ...] = ()
+    spread: float = 0.0
+
+    def gaps(self, got: list[F32], want: list[F32]) -> list[float]:
+        """Per output: the largest difference, in steps or relative to the output's range."""
+        return in_steps(got, want, self.steps) if self.steps else worst(got, want)
 
 
 def relative(got: list[F32], want: list[F32]) -> float:
@@ -111,6 +126,19 @@ def worst(got: list[F32], want: list[F32]) -> list[float]:
     """Per output: the largest difference relative to the output's range; inf if shapes differ or
     a value is not finite where it should be."""
     return [_difference(a, b) for a, b in zip(got, want, strict=True)]
+
+
+def in_steps(got: list[F32], want: list[F32], steps: Sequence[float]) -> list[float]:
+    """Per output: the largest difference in steps of its own; inf if shapes differ."""
+    return [
+        float(_apart(a, b, step).max(initial=0.0)) if a.size == b.size else float("inf")
+        for a, b, step in zip(got, want, steps, strict=True)
+    ]
+
+
+def _apart(got: NDArray[Any], want: NDArray[Any], step: float) -> NDArray[np.float64]:
+    gap = np.abs(got.ravel().astype(np.float64) - want.ravel().astype(np.float64)) / step
+    return np.where(np.isfinite(gap), gap, np.inf)
 
 
 def _difference(got: NDArray[np.floating], want: NDArray[np.floating]) -> float:
@@ -125,17 +153,29 @@ def _difference(got: NDArray[np.floating], want: NDArray[np.floating]) -> float:
     return gap if np.isfinite(gap) else float("inf")
 
 
-def make_case(source: Path, ports: Sequence[Port], *, count: int, data: Path | None) -> Case:
-    """Inputs (seeded, or the first ``count`` rows of an .npz) and the original's results."""
+def make_case(
+    source: Path,
+    ports: Sequence[Port],
+    *,
+    count: int,
+    data: Path | None,
+    steps: tuple[float, ...] = (),
+) -> Case:
+    """Inputs (seeded, or the first ``count`` rows of an .npz) and the original's results.
+    ``steps``: the packed model's, see Case."""
     session = TfliteModel(source) if is_tflite(source) else OnnxModel(source)
     inputs = (
         _from_data(data, ports, count)
         if data
         else [random_inputs(ports, seed=seed) for seed in range(count)]
     )
-    return Case(
-        inputs, [session.run(arrays) for arrays in inputs], session.outputs, [], session.engine
-    )
+    expected = [session.run(arrays) for arrays in inputs]
+    case = Case(inputs, expected, session.outputs, [], session.engine, steps=steps)
+    if not steps or not isinstance(session, TfliteModel):
+        return case
+    plain = TfliteModel(source, plain=True)
+    pairs = zip(inputs, expected, strict=True)
+    return replace(case, spread=max(max(case.gaps(plain.run(x), want)) for x, want in pairs))
 
 
 def with_rounded(case: Case, program: Program) -> Case:
@@ -173,12 +213,29 @@ def _from_data(path: Path, ports: Sequence[Port], count: int) -> list[list[NDArr
 
 def _pool(arrays: dict[str, NDArray[np.generic]], port: Port, path: Path) -> list[NDArray[Any]]:
     """The first array whose rows hold as many numbers as the port, cut into such rows."""
-    wanted, kinds = int(np.prod(port.shape)), "u" if port.dtype == "uint8" else "fiu"
+    wanted = int(np.prod(port.shape))
     for array in arrays.values():
-        if array.ndim > 1 and len(array) and array.dtype.kind in kinds and array[0].size == wanted:
-            return [np.asarray(row, port.dtype).reshape(port.shape) for row in array]
+        fits = array.ndim > 1 and len(array) > 0 and array[0].size == wanted
+        if fits and array.dtype.kind in "fiu" and _is_held(array, port):
+            return [_as_held(row, port).reshape(port.shape) for row in array]
     text = "x".join(str(dim) for dim in port.shape)
     raise UsageError(f"no array in {path.name} has rows that fit the input {text}")
+
+
+def _is_held(array: NDArray[Any], port: Port) -> bool:
+    """Floats, or integers within the range of a port of such; of bytes none but bytes."""
+    if port.dtype == "float32":
+        return True
+    if array.dtype.kind == "f":
+        return not is_bytes(port)
+    info = np.iinfo(port.dtype)
+    return info.min <= int(array.min()) and int(array.max()) <= info.max
+
+
+def _as_held(row: NDArray[Any], port: Port) -> NDArray[Any]:
+    if port.dtype == "float32" or row.dtype.kind in "iu":
+        return np.asarray(row, port.dtype)
+    return as_integers(row, port)
 
 
 def compare_host(
@@ -249,7 +306,7 @@ def _emulated(engine: str, isa: str, data: bytes, case: Case, *, threads: int, w
 
 def row_of(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
     """The row of the outputs ``got``, one list per input of ``case``."""
-    gaps = [worst(a, b) for a, b in zip(got, case.expected, strict=True)]
+    gaps = [case.gaps(a, b) for a, b in zip(got, case.expected, strict=True)]
     by_output = [max(column) for column in zip(*gaps, strict=True)]
     index = int(np.argmax(by_output))
     own = [relative(a, b) for a, b in zip(got, case.rounded, strict=True)] if case.rounded else []
@@ -258,12 +315,24 @@ def row_of(target: str, isa: str, case: Case, got: list[list[F32]]) -> Row:
         arithmetic=max(own, default=None),
         exact=not case.narrow,
         same_bits=_same(got, case.bits) if case.bits else None,
+        close=_close(case, got) if case.steps else None,
     )
 
 
 def _same(got: list[list[F32]], want: list[list[F32]]) -> bool:
     pairs = [pair for a, b in zip(got, want, strict=True) for pair in zip(a, b, strict=True)]
     return all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def _close(case: Case, got: list[list[F32]]) -> float:
+    """The share of all outputs that are at most a step from the original's."""
+    found = [
+        _apart(a, b, step) <= STEP
+        for ours, theirs in zip(got, case.expected, strict=True)
+        for a, b, step in zip(ours, theirs, case.steps, strict=True)
+        if a.size == b.size
+    ]
+    return float(np.concatenate(found).mean()) if found else 0.0
 
 
 def compare(

@@ -19,6 +19,7 @@ from filigree.cli.tasks.images import (
     preprocess,
 )
 from filigree.converter.errors import BadFile, UsageError
+from filigree.native.model import Port
 
 if TYPE_CHECKING:
     from filigree.converter.calibration import Data
@@ -64,7 +65,7 @@ def _folder(path: Path, shape: tuple[int, ...], pixels: Pixels, most: int | None
     if not files:
         raise UsageError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
     flags = PixelFlags(mean=pixels.mean, scale=pixels.scale, crop=pixels.crop)
-    how = preprocess({}, (1, *shape), flags=flags)
+    how = preprocess({}, Port("", (1, *shape)), flags=flags)
     chosen = files[:most]
     x = np.concatenate(_images(chosen, how))
     y = np.array([labels[p.name] for p in chosen], np.int64) if labels is not None else None

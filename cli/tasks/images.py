@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from filigree.cli.tasks.packed import as_integers, is_bytes
 from filigree.converter.errors import BadFile, UsageError
 from filigree.converter.layout import is_channels_last
+from filigree.native.model import Port
 
 F32 = NDArray[np.float32]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
@@ -22,7 +24,8 @@ class Preprocess:
 
     ``size`` is (height, width); ``crop`` is the side of the centred square that is kept, as a
     fraction of the image's shorter side (None: the whole image, squashed); ``layout`` says where
-    the channel axis is; ``raw``: the values are the pixels, uint8.
+    the channel axis is; ``raw``: the values are the pixels, uint8; ``port``: one of integers, that
+    the values are rounded to.
     """
 
     size: tuple[int, int]
@@ -32,6 +35,7 @@ class Preprocess:
     scale: tuple[float, ...]
     crop: float | None = None
     raw: bool = False
+    port: Port | None = None
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,15 @@ class PixelFlags:
     crop: float | None = None
 
 
-def preprocess(
-    meta: dict[str, Any], shape: tuple[int, ...], *, flags: PixelFlags, raw: bool = False
-) -> Preprocess:
+def preprocess(meta: dict[str, Any], port: Port, *, flags: PixelFlags) -> Preprocess:
     """The model's own preprocessing with flags on top. Raises UsageError if something is unknown.
 
-    ``shape`` is the model's input shape, with the batch in front; ``raw``: it takes the pixels as
-    they are.
+    ``port``: the model's input, with the batch in front. One of uint8 takes the pixels as they are,
+    unless it has a scale and the model or a flag says what a pixel stands for.
     """
-    stored = dict(meta.get("preprocess") or {})
+    shape, stored = tuple(port.shape), dict(meta.get("preprocess") or {})
+    said = bool((flags.mean or stored.get("mean")) and (flags.scale or stored.get("scale")))
+    raw = port.dtype == "uint8" and (is_bytes(port) or not said)
     if raw and (flags.mean or flags.scale):
         raise UsageError("the model takes pixels as they are: no --mean, no --scale")
     if raw:
@@ -78,11 +82,13 @@ def preprocess(
             f"--size is {'x'.join(map(str, wanted))}, the model's input {height}x{width}"
         )
     crop = flags.crop or stored.get("crop")
-    return Preprocess((height, width), channels, layout, mean, scale, crop, raw)
+    rounded = None if raw or port.dtype == "float32" else port
+    return Preprocess((height, width), channels, layout, mean, scale, crop, raw, rounded)
 
 
 def load_image(path: Path, how: Preprocess) -> NDArray[Any]:
-    """The image, float32 or uint8, [1, C, H, W] or [1, H, W, C]. Raises BadFile if it is none."""
+    """The image as the model's input takes it, [1, C, H, W] or [1, H, W, C]. Raises BadFile if it
+    is none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -96,10 +102,14 @@ def load_image(path: Path, how: Preprocess) -> NDArray[Any]:
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
     pixels = pixels.reshape(height, width, how.channels)
     mean, scale = np.array(how.mean, np.float32), np.array(how.scale, np.float32)
-    values = (pixels - mean) / scale
+    values: NDArray[Any] = (pixels - mean) / scale
     if how.layout == "NCHW":
         values = values.transpose(2, 0, 1)
-    return np.ascontiguousarray(values[np.newaxis], np.uint8 if how.raw else np.float32)
+    if how.port is not None:
+        values = as_integers(values, how.port)
+    elif how.raw:
+        values = values.astype(np.uint8)
+    return np.ascontiguousarray(values[np.newaxis])
 
 
 def _layout(shape: tuple[int, ...], stored: str | None) -> str:

@@ -16,17 +16,19 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 class TfliteModel:
-    """A model in LiteRT, one thread. Weights of eight bits between float32 activations are unfolded
-    first, as they are in conversion: LiteRT would round the activations to eight bits as well.
+    """A model in LiteRT, one thread; ``plain``: TFLite's own kernels instead of XNNPACK's. Weights
+    of eight bits between float32 activations are unfolded first, as they are in conversion: LiteRT
+    would round the activations to eight bits as well.
 
     Raises ToolMissing, BadFile if LiteRT cannot load the model, UsageError for other inputs.
     """
 
     engine = "LiteRT"
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, *, plain: bool = False) -> None:
         self.name = source.name
-        self._interpreter = interpreter(_unfolded(source.read_bytes()), self.name)
+        data = _unfolded(source.read_bytes())
+        self._interpreter = interpreter(data, self.name, keep=plain)
         self.outputs = [str(d["name"]) for d in self._interpreter.get_output_details()]
 
     def run(self, arrays: list[F32]) -> list[F32]:
@@ -72,7 +74,9 @@ def run(loaded: Any, inputs: Sequence[F32], name: str) -> list[F32]:
 
 
 def values(source: Path, inputs: list[F32]) -> dict[str, NDArray[Any]]:
-    """Every value that an operator makes, by the name and in the order that conversion gives it."""
+    """Every value that an operator makes, by the names and in the order that conversion gives it:
+    of integers also by that of the float that they were rounded from."""
+    from filigree.converter.frontends import tflite
     from filigree.converter.frontends.tflite.file import read
     from filigree.converter.frontends.tflite.graph import held
 
@@ -81,7 +85,13 @@ def values(source: Path, inputs: list[F32]) -> dict[str, NDArray[Any]]:
     loaded = interpreter(data, source.name, keep=True)
     run(loaded, inputs, source.name)
     made = [i for op in graph.operators for i in op.outputs]
-    return {graph.tensors[i].name: held(np.asarray(loaded.get_tensor(i))) for i in made}
+    found = {graph.tensors[i].name: held(np.asarray(loaded.get_tensor(i))) for i in made}
+    for node in tflite.load(source).graph:
+        if node.op_type == "QuantizeLinear" and node.inputs[0] is not None:
+            name = (node.outputs[0].name or "").removesuffix(".nchw")
+            if name in found and node.inputs[0].name:
+                found.setdefault(node.inputs[0].name, found[name])
+    return found
 
 
 def _unfolded(data: bytes) -> bytes:

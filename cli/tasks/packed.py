@@ -16,10 +16,10 @@ from filigree.native.model import Model, Port, load
 
 if TYPE_CHECKING:
     from filigree.converter.lowering.program import Port as ProgramPort
-    from filigree.converter.lowering.program import Program
+    from filigree.converter.lowering.program import Program, Tensor
 
 F32 = NDArray[np.float32]
-KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8"}
+KINDS = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
 def open_packed(path: Path, *, isa: str | None = None, threads: int = 1) -> Model:
@@ -50,7 +50,13 @@ def open_program(path: Path) -> Program:
 
 def inputs_of(program: Program) -> list[Port]:
     """The inputs as a model that is opened has them."""
-    return [Port(p.name, p.shape, program.tensors[p.tensor].dtype) for p in program.inputs]
+    return [_port(p, program.tensors[p.tensor]) for p in program.inputs]
+
+
+def _port(port: ProgramPort, tensor: Tensor) -> Port:
+    quant = tensor.quant
+    scales = (0.0, 0) if quant is None else (quant.scale, quant.zero)
+    return Port(port.name, port.shape, tensor.dtype, *scales)
 
 
 def halves(program: Program) -> int:
@@ -75,6 +81,31 @@ def whole_int8(program: Program) -> bool:
     return plain and has_int8(program)
 
 
+def steps_of(program: Program) -> tuple[float, ...]:
+    """What the numbers of each output are apart; empty if any of them is a float to the last."""
+    steps = tuple(step_of(program, port) for port in program.outputs)
+    return steps if all(steps) else ()
+
+
+def as_integers(x: NDArray[Any], port: Port) -> NDArray[Any]:
+    """Floats as the nearest integers that stand for them at an int8 or uint8 port."""
+    info = np.iinfo(port.dtype)
+    steps = np.rint(np.asarray(x, np.float32) / np.float32(port.scale)) + port.zero
+    return np.asarray(np.clip(np.nan_to_num(steps), info.min, info.max), port.dtype)
+
+
+def is_bytes(port: Port) -> bool:
+    """Whether a port's integers are bytes that stand for themselves: pixels."""
+    return port.dtype == "uint8" and (port.scale, port.zero) == (1.0, 0)
+
+
+def as_floats(q: NDArray[Any], port: Port) -> F32:
+    """What the numbers of a port stand for, float32."""
+    if port.dtype == "float32":
+        return q
+    return ((q.astype(np.float32) - port.zero) * np.float32(port.scale)).astype(np.float32)
+
+
 def step_of(program: Program, port: ProgramPort) -> float:
     """What the numbers of an output are apart that was int8 last, as the caller has them: 1 for
     integers; 0 if it was never int8."""
@@ -91,14 +122,15 @@ def shapes(model: Model) -> list[tuple[int, ...]]:
 
 
 def random_inputs(ports: Sequence[Port], *, seed: int) -> list[NDArray[Any]]:
-    """Seeded values, one array per input: normal, or bytes."""
+    """Seeded values, one array per input: normal, or integers of the whole range."""
     draw = np.random.default_rng(seed)
     return [_drawn(draw, port) for port in ports]
 
 
 def _drawn(draw: np.random.Generator, port: Port) -> NDArray[Any]:
-    if port.dtype == "uint8":
-        return draw.integers(0, 256, port.shape, dtype=np.uint8)
+    if port.dtype != "float32":
+        info = np.iinfo(port.dtype)
+        return draw.integers(info.min, info.max, port.shape, dtype=port.dtype, endpoint=True)
     return draw.standard_normal(port.shape).astype(np.float32)
 
 

@@ -6,8 +6,9 @@ each by up to half a unit in its last place, which is what rounding did, and the
 The largest difference over ``DRAWS`` draws, times ``MARGIN``, is what a right conversion may show:
 were the differences normal, one in 7,000 would not pass, and that of a single output. Activations
 of float16 are moved along, by what a sum of 64 numbers may lose (``reference.UNITS``).
-int8: multipliers are moved in their last places, where ONNX Runtime's differ, so that what lies
-next to a tie goes to either side; and ``STEPS`` steps of an output's own scale are allowed.
+int8: multipliers, and the weights of layers that stay float32, are moved in their last places,
+where other runtimes' differ, so that what lies next to a tie goes to either side; ``STEPS`` steps
+of an output's own scale are allowed, and what the original's runtime differs from itself by.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from filigree.cli.tasks.compare import TOLERANCE, relative
+from filigree.cli.tasks.compare import TOLERANCE, Case, in_steps, relative
 from filigree.cli.tasks.packed import F32, halves, has_int8, many, step_of
 from filigree.converter import reference
 from filigree.converter.lowering.halves import is_narrow, widened
@@ -31,9 +32,10 @@ STEPS = 1.5
 LAST_PLACES = 2.0**-21
 
 
-def allowed(program: Program, inputs: list[list[F32]]) -> float:
+def allowed(program: Program, case: Case) -> float:
     """The largest difference to the original that float32 arithmetic, float16 and rounding to int8
-    explain, relative to the output range, for these inputs."""
+    explain, as ``case`` measures it, for its inputs."""
+    inputs = case.inputs
     if is_narrow(program):
         return TOLERANCE + MARGIN * _moved_activations(program, inputs)
     steps = [step_of(program, port) for port in program.outputs]
@@ -41,6 +43,10 @@ def allowed(program: Program, inputs: list[list[F32]]) -> float:
         return TOLERANCE
     plain = _results(program, inputs)
     moved = [_results(_moved(program, seed), inputs) for seed in range(DRAWS)]
+    if case.steps:
+        pairs = [pair for draw in moved for pair in zip(draw, plain, strict=True)]
+        most = max(max(in_steps(a, b, case.steps)) for a, b in pairs)
+        return STEPS + MARGIN * most + case.spread
     gaps = [relative(a, b) for draw in moved for a, b in zip(draw, plain, strict=True)]
     own = [relative([y + STEPS * s for y, s in zip(run, steps, strict=True)], run) for run in plain]
     return TOLERANCE + MARGIN * max(gaps) + max(own)
@@ -70,17 +76,22 @@ def _results(program: Program, inputs: list[list[F32]]) -> list[list[F32]]:
 
 def _moved(program: Program, seed: int) -> Program:
     draw = np.random.default_rng(seed)
-    weights = {name: _moved_weights(w, draw) for name, w in program.weights.items()}
+    mixed = has_int8(program)
+    weights = {name: _moved_weights(w, draw, mixed=mixed) for name, w in program.weights.items()}
     return replace(program, weights=weights)
 
 
-def _moved_weights(weights: Weights, draw: np.random.Generator) -> Weights:
-    """Other float32 weights that are about as far from the float16 ones as the original's were."""
+def _moved_weights(weights: Weights, draw: np.random.Generator, *, mixed: bool) -> Weights:
+    """Other float32 weights that are about as far from the float16 ones as the original's were;
+    ``mixed``: those of float32 are moved in their last places."""
     packing = weights.packing
     if packing is not None and packing.multipliers is not None:
         by = 1 + draw.uniform(-LAST_PLACES, LAST_PLACES, packing.multipliers.shape)
         moved = (packing.multipliers * by).astype(np.float32)
         return replace(weights, packing=replace(packing, multipliers=moved))
+    if mixed and packing is not None and packing.values.dtype == np.float32:
+        by = 1 + draw.uniform(-LAST_PLACES, LAST_PLACES, packing.values.shape)
+        return replace(weights, packing=replace(packing, values=(packing.values * by).astype("f4")))
     if packing is None or packing.values.dtype != np.float16:
         return weights
     unit = np.where(packing.values == 0, 0, np.abs(np.spacing(packing.values)))

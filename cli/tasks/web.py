@@ -62,6 +62,12 @@ def measure(
     Raises UsageError, BadFile, and what packaging/turns.py raises.
     """
     host = open_packed(model)
+    bytes_in = all(port.dtype in ("float32", "uint8") for port in host.inputs)
+    if not bytes_in or any(port.dtype != "float32" for port in host.outputs):
+        raise UsageError(
+            "a model with inputs or outputs of integers cannot be timed in WebAssembly",
+            hint=f"filigree bench {model}, or filigree verify {model} --on wasm",
+        )
     inputs = random_inputs(host.inputs, seed=1)
     expected = many(host.run(*inputs))
     ours = candidates(model.read_bytes(), twin, isa=isa)

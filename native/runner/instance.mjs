@@ -49,7 +49,7 @@ export class Instance {
     return pointer;
   }
 
-  /** ``inputs``: the bytes of each port's float32 array. */
+  /** ``inputs``: the bytes of each port's array. */
   load(inputs) {
     const wanted = this.w.fil_w_inputs();
     if (inputs.length !== wanted) {
@@ -68,14 +68,15 @@ export class Instance {
     this.w.fil_w_run();
   }
 
-  /** Shape and bytes of each output; the bytes are a view that the next run overwrites. */
+  /** Shape, fil_dtype and bytes of each output; the bytes are a view that the next run overwrites. */
   outputs() {
     const first = this.w.fil_w_inputs();
     return Array.from({ length: this.w.fil_w_outputs() }, (_, i) => {
       const port = first + i;
       const rank = this.w.fil_w_rank(port);
       const shape = Array.from({ length: rank }, (_, axis) => this.w.fil_w_dim(port, axis));
-      return { shape, data: this.view(this.w.fil_w_port(port), this.w.fil_w_bytes(port) >>> 0) };
+      const dtype = this.w.fil_w_dtype(port);
+      return { shape, dtype, data: this.view(this.w.fil_w_port(port), this.w.fil_w_bytes(port) >>> 0) };
     });
   }
 }

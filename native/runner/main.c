@@ -1,9 +1,9 @@
 /* runner MODEL OUT-PREFIX ISA REPEATS THREADS IN...
  * Opens a packed model and runs it REPEATS times (0: only opens it) on THREADS threads and on raw
  * files of the elements of each input port, writing OUT-PREFIX0, OUT-PREFIX1, ... ISA "auto" leaves
- * the choice to the runtime. Prints {"isa": "neon", "outputs": [[1, 10]], "ops": [0, 1]}: ops as
- * the last run did them, the same one several times where some rows at a time are done. What is
- * wrong goes to stderr; exit codes: */
+ * the choice to the runtime. Prints {"isa": "neon", "outputs": [[1, 10]], "dtypes": [1], "ops": [0,
+ * 1]}: dtypes as fil_dtype, ops as the last run did them, the same one several times where some
+ * rows at a time are done. What is wrong goes to stderr; exit codes: */
 #include "hosted/team.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +124,9 @@ static void describe(const fil_model *m) {
     for (int d = 0; d < port->rank; d++) printf(d ? ", %u" : "%u", (unsigned)port->dim[d]);
     putchar(']');
   }
+  fputs("], \"dtypes\": [", stdout);
+  for (uint32_t i = 0; i < m->output_count; i++)
+    printf(i ? ", %u" : "%u", m->tensors[m->io[m->input_count + i].tensor].dtype);
   fputs("], \"ops\": [", stdout);
   for (uint32_t i = 0; i < op_count; i++) printf(i ? ", %u" : "%u", (unsigned)ops[i]);
   puts("]}");

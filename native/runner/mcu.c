@@ -2,7 +2,8 @@
  * As main.c, on a microcontroller: MODEL is linked into flash and read in place, whatever file the
  * word names; the arena and the ports are buffers of exactly the model's sizes; files, console and
  * exit code are lent by semihosting. Prints also what memory there is and what was used of it:
- * {"isa": "scalar", "outputs": [[1, 10]], "ops": [0, 1], "memory": {"code": 9000, ...}}. */
+ * {"isa": "scalar", "outputs": [[1, 10]], "dtypes": [1], "ops": [0, 1], "memory": {"code": 9000,
+ * ...}}. */
 #include "filigree/filigree.h"
 #include "runner/mcu.h"
 
@@ -203,6 +204,11 @@ static void describe(uint32_t stack) {
   put(fil_isa_name(model.isa));
   put("\", \"outputs\": [");
   describe_shapes();
+  put("], \"dtypes\": [");
+  for (uint32_t i = 0; i < model.output_count; i++) {
+    if (i) put(", ");
+    put_number(model.tensors[model.io[model.input_count + i].tensor].dtype);
+  }
   put("], \"ops\": [");
   for (uint32_t i = 0; i < op_count; i++) {
     if (i) put(", ");

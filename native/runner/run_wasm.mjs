@@ -55,7 +55,8 @@ async function main([module, model, prefix, isa, repeats, threads, ...inputs]) {
   const outputs = instance.outputs();
   outputs.forEach(({ data }, i) => writeFileSync(`${prefix}${i}`, data));
   const shapes = outputs.map(({ shape }) => shape);
-  console.log(JSON.stringify({ isa: instance.isa, outputs: shapes, ms }));
+  const dtypes = outputs.map(({ dtype }) => dtype);
+  console.log(JSON.stringify({ isa: instance.isa, outputs: shapes, dtypes, ms }));
 }
 
 async function run(words) {

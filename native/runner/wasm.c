@@ -60,6 +60,8 @@ uint32_t EXPORT(fil_w_rank)(uint32_t port) { return model.io[port].rank; }
 
 uint32_t EXPORT(fil_w_dim)(uint32_t port, uint32_t axis) { return model.io[port].dim[axis]; }
 
+uint32_t EXPORT(fil_w_dtype)(uint32_t port) { return model.tensors[model.io[port].tensor].dtype; }
+
 void *EXPORT(fil_w_port)(uint32_t port) { return ports[port]; }
 
 uint32_t EXPORT(fil_w_bytes)(uint32_t port) {

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from filigree.packaging.targets import Target
 
 F32 = NDArray[np.float32]
+ELEMENTS = {1: np.float32, 3: np.int8, 4: np.uint8}
+"""What ports are made of, by the number that the packed file has for it."""
 AUTO = "auto"
 REQUIRED_AT, NEEDS_F16 = 8, 1  # native/include/filigree/format.h: fil_header, fil_feature
 
@@ -24,9 +26,9 @@ def needs_f16(fil: bytes) -> bool:
 
 
 def elements(inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """The arrays as ports take them: uint8 as they are, everything else as float32."""
+    """The arrays as ports take them: int8 and uint8 as they are, everything else as float32."""
     arrays = [np.asarray(x) for x in inputs]
-    kinds = [np.uint8 if x.dtype == np.uint8 else np.float32 for x in arrays]
+    kinds = [x.dtype if x.dtype in (np.int8, np.uint8) else np.dtype("f4") for x in arrays]
     return [np.ascontiguousarray(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
 
 

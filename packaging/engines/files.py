@@ -1,5 +1,5 @@
 """The file protocol that native/runner/main.c and run_wasm.mjs share:
-RUNNER MODEL OUT-PREFIX ISA REPEATS THREADS IN..., raw float32 files, a line of JSON, exit codes."""
+RUNNER MODEL OUT-PREFIX ISA REPEATS THREADS IN..., raw files, a line of JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from filigree.packaging.engines import Job, Result
+from filigree.packaging.engines import ELEMENTS, Job, Result
 from filigree.packaging.errors import BadFile, TargetFailed
 from filigree.packaging.targets import UnknownTarget
 
@@ -32,7 +32,8 @@ def run(job: Job, command: list[str], *, words: Callable[[list[str]], list[str]]
             (folder / name).write_bytes(array.tobytes())
         how = ["model.fil", "out", job.isa, str(job.repeats), str(job.threads), *inputs]
         said = json.loads(_call(job, [*command, *words(how)], folder))
-        raw = [np.fromfile(folder / f"out{i}", np.float32) for i in range(len(said["outputs"]))]
+        kinds = [ELEMENTS[number] for number in said["dtypes"]]
+        raw = [np.fromfile(folder / f"out{i}", kind) for i, kind in enumerate(kinds)]
     outputs = [x.reshape(shape) for x, shape in zip(raw, said["outputs"], strict=True)]
     ops, memory = tuple(said.get("ops", ())), said.get("memory", {})
     return Result(outputs, said["isa"], said.get("ms", []), ops, memory)

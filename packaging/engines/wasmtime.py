@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from filigree.packaging.engines import AUTO, F32, Job, Result, files
+from filigree.packaging.engines import AUTO, ELEMENTS, F32, Job, Result, files
 from filigree.packaging.errors import TargetFailed, ToolMissing
 
 WHY = "the Python package wasmtime is not installed"
@@ -118,7 +118,7 @@ class _Instance:
         shape = [self.call("dim", port, axis) for axis in range(self.call("rank", port))]
         start = self.pointer("port", port)
         data = self._memory.read(self._store, start, start + self.call("bytes", port))
-        return np.frombuffer(bytes(data), np.float32).reshape(shape)
+        return np.frombuffer(bytes(data), ELEMENTS[self.call("dtype", port)]).reshape(shape)
 
     def _put(self, data: bytes) -> int:
         pointer = self.pointer("alloc", len(data))

@@ -8,10 +8,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from filigree.native.model import isas
+from filigree.cli.tasks.packed import as_floats, as_integers
+from filigree.native.model import isas, load
 from tests.cli.conftest import Cli, tiny_onnx
 
 pytest.importorskip("onnxruntime")
+SHAPE = (1, 3, 8, 8)
+
+
+def integer_ports(path: Path, kind: str) -> Path:
+    """The quantised model between ports of ``kind``: less the QuantizeLinear in front and the
+    DequantizeLinear at the end."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = (proto := onnx.load(path)).graph
+    element = TensorProto.INT8 if kind == "int8" else TensorProto.UINT8
+    first = next(n for n in graph.node if n.input[0] == graph.input[0].name)
+    last = next(n for n in graph.node if n.output[0] == graph.output[0].name)
+    assert (first.op_type, last.op_type) == ("QuantizeLinear", "DequantizeLinear")
+    for port, node, name in (
+        (graph.input[0], first, first.output[0]),
+        (graph.output[0], last, last.input[0]),
+    ):
+        dims = [d.dim_value for d in port.type.tensor_type.shape.dim]
+        port.CopyFrom(helper.make_tensor_value_info(name, element, dims))
+        graph.node.remove(node)
+    made = path.with_name(f"ports_{kind}.onnx")
+    onnx.save(proto, made)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +119,104 @@ def test_int8_needs_data(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
         "  next: --calib DATA\n"
     )
     assert not out.exists()
+
+
+@pytest.fixture(params=["int8", "uint8"])
+def ports(request: pytest.FixtureRequest, cli: Cli, tmp_path: Path) -> tuple[str, Path, Path]:
+    """The element type, an ONNX model with such inputs and outputs, and its packed model."""
+    from tests.models.quantize import quantize
+
+    samples = np.random.default_rng(1).standard_normal((16, *SHAPE[1:])).astype(np.float32)
+    whole, made = tmp_path / "whole.onnx", tmp_path / "ports.fil"
+    quantize(tiny_onnx(tmp_path / "tiny.onnx"), whole, samples, activations=request.param)
+    source = integer_ports(whole, request.param)
+    done = cli("convert", source, "-o", made)
+    assert done.code == 0, done.err
+    return request.param, source, made
+
+
+def test_verify_of_integer_ports(cli: Cli, ports: tuple[str, Path, Path]) -> None:
+    """Integers go in; differences are in steps."""
+    _, source, made = ports
+    done = cli("verify", made, "--against", source, "--on", "all", "--json")
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert found["unit"] == "steps"
+    rows = [row for row in found["rows"] if not row["skipped"]]
+    assert all(row["agrees"] and row["difference"] <= 1 and row["close"] == 1 for row in rows)
+    assert "steps of the output's scale" in cli("verify", made, "--against", source).out
+
+
+def test_verify_on_given_numbers(cli: Cli, ports: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """Floats are rounded to the port's integers, integers of its range are taken as they are."""
+    kind, source, made = ports
+    info, draw = np.iinfo(kind), np.random.default_rng(3)
+    fitting = draw.integers(info.min, info.max, (3, *SHAPE[1:]), endpoint=True)
+    for name, x in {
+        "floats": draw.standard_normal((3, *SHAPE[1:])).astype(np.float32),
+        "integers": fitting.astype(kind),
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", x=x)
+        done = cli("verify", made, "--against", source, "--data", tmp_path / f"{name}.npz")
+        assert done.code == 0, done.err
+    np.savez(tmp_path / "far.npz", x=fitting + 400)
+    assert cli("verify", made, "--against", source, "--data", tmp_path / "far.npz").code == 2
+
+
+def test_blame_of_integer_ports(cli: Cli, ports: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """A wrong weight of the second layer is found, by the original's values."""
+    import onnx
+    from onnx import numpy_helper
+
+    _, source, made = ports
+    proto = onnx.load(source)
+    name = next(n.input[0] for n in proto.graph.node if n.output[0].startswith("w1_Deq"))
+    stored = next(t for t in proto.graph.initializer if t.name == name)
+    stored.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(stored), name))
+    other = tmp_path / "other.onnx"
+    onnx.save(proto, other)
+    done = cli("verify", made, "--against", other, "--json")
+    assert done.code == 6
+    second = [n.name for n in proto.graph.node if n.op_type == "Conv"][1]
+    found = json.loads(done.out)["first_wrong"]
+    assert (found["node"], found["side"]) == (second, "conversion")
+
+
+def test_run_of_integer_ports(cli: Cli, ports: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """Scores are printed as what integers stand for, and saved as they are."""
+    from PIL import Image
+
+    kind, _, made = ports
+    model = load(made)
+    (given,), (port,) = model.inputs, model.outputs
+    pixels = np.random.default_rng(5).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    floats = ((pixels.astype(np.float32) - 100) / 60).transpose(2, 0, 1)[None]
+    integers = as_integers(floats, given)
+    np.save(tmp_path / "floats.npy", floats)
+    np.save(tmp_path / "integers.npy", integers)
+    want = model.run(integers)
+    assert want.dtype == kind
+    for name, flags in {
+        "floats.npy": (),
+        "integers.npy": (),
+        "x.png": ("--mean", "100", "--scale", "60"),
+    }.items():
+        saved = tmp_path / "y.npy"
+        done = cli("run", made, tmp_path / name, *flags, "--save", saved, "--force", "--json")
+        assert done.code == 0, done.err
+        assert np.array_equal(np.load(saved), want)
+        (shown,) = json.loads(done.out)["runs"][0]["outputs"]
+        assert shown["max"] == pytest.approx(float(as_floats(want, port).max()))
+    done = cli("run", made, tmp_path / "x.png", "--json")
+    assert done.code == (0 if kind == "uint8" else 2)  # pixels as they are
+
+
+def test_bench_of_integer_ports(cli: Cli, ports: tuple[str, Path, Path]) -> None:
+    _, source, made = ports
+    done = cli("bench", made, "--vs", f"onnxruntime={source}", "--seconds", "0.01", "--json")
+    assert done.code == 0, done.err
+    found = {row["name"]: row for row in json.loads(done.out)["results"]}
+    assert found["onnxruntime"]["difference"] < 0.05
+    refused = cli("bench", made, "--on", "node")
+    assert (refused.code, "cannot be timed in WebAssembly" in refused.err) == (2, True)

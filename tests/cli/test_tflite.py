@@ -13,7 +13,8 @@ import pytest
 from filigree.converter import convert, packfile
 from filigree.converter.sparsity import pattern
 from tests.cli.conftest import Cli
-from tests.converter.tflite.nets import Net
+from tests.converter.tflite.nets import CASES, Net, quantised
+from tests.converter.tflite.test_operators import ranges_of
 from tests.models import network, tflite
 from tests.models.flat import Scales
 
@@ -173,6 +174,52 @@ def test_eight_bit_weights_of_float32_layers_agree(cli: Cli, tmp_path: Path) -> 
     assert cli("convert", source, "-o", packed).code == 0
     done = cli("verify", packed, "--against", source, "--isa", "scalar")
     assert done.code == 0, done.err
+
+
+@pytest.fixture(params=["int8", "uint8"])
+def eight_bits(request: pytest.FixtureRequest, cli: Cli, tmp_path: Path) -> tuple[Path, Path]:
+    """A quantised .tflite file, integers in and out, and its packed model."""
+    case = next(case for case in CASES if case.name == "residual")
+    data = quantised(case.net(), ranges_of(case, tmp_path), request.param).finish()
+    source = tmp_path / "eight.tflite"
+    source.write_bytes(data)
+    done = cli("convert", source, "-o", tmp_path / "eight.fil")
+    assert done.code == 0, done.err
+    return source, tmp_path / "eight.fil"
+
+
+def test_eight_bits_agree(cli: Cli, eight_bits: tuple[Path, Path]) -> None:
+    pytest.importorskip("ai_edge_litert")
+    source, made = eight_bits
+    done = cli("verify", made, "--against", source, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["unit"] == "steps"
+    assert all(row["agrees"] and row["close"] >= 0.99 for row in found["rows"])
+    words = ["--vs", f"litert={source}", "--seconds", "0.01", "--json"]
+    done = cli("bench", made, *words)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["results"][1]["difference"] < 0.05
+
+
+@pytest.mark.parametrize("eight_bits", ["int8"], indirect=True)
+def test_the_first_wrong_layer_of_eight_bits_is_named(
+    cli: Cli, eight_bits: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    source, made = eight_bits
+    program = packfile.decode(made.read_bytes())
+    name, weights = next((n, w) for n, w in program.weights.items() if w.multipliers is not None)
+    layer = next(op.node for op in program.ops if op.weights == name)
+    assert weights.packing is not None
+    wrong = dataclasses.replace(weights.packing, values=-np.maximum(weights.packing.values, -127))
+    weights = dataclasses.replace(weights, packing=wrong)
+    program = dataclasses.replace(program, weights={**program.weights, name: weights})
+    (tmp_path / "bad.fil").write_bytes(packfile.encode(program))
+    done = cli("verify", tmp_path / "bad.fil", "--against", source, "--tolerance", "1.5", "--json")
+    assert done.code == 6
+    found = json.loads(done.out)["first_wrong"]
+    assert (found["node"], found["side"]) == (layer, "conversion")
 
 
 def test_prune(cli: Cli, tflite_file: Path, tmp_path: Path) -> None:
