@@ -28,6 +28,7 @@ from filigree.converter.passes import (
     fold_constants,
     fold_pad,
     infer_shapes,
+    qoperator,
     quantized,
     supported,
 )
@@ -52,6 +53,7 @@ def run(
     bind_shapes.apply(model, batch=batch, shapes=shapes or {})
     _lift_constants(model)
     common.RemoveUnusedNodesPass()(model)
+    qoperator.apply(model)
     dequantize.apply(model)
     if fold_constants.apply(model):
         _lift_constants(model)

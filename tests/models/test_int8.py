@@ -23,6 +23,8 @@ FORMS = {
     "qdq": {},
     "uint8": {"activations": "uint8"},
     "per-tensor": {"per_channel": False},
+    "operators": {"form": "QOperator"},
+    "operators-uint8": {"form": "QOperator", "activations": "uint8"},
 }
 
 
