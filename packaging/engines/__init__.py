@@ -17,6 +17,7 @@ F32 = NDArray[np.float32]
 ELEMENTS = {1: np.float32, 3: np.int8, 4: np.uint8}
 """What ports are made of, by the number that the packed file has for it."""
 AUTO = "auto"
+BYTES = (np.uint8, np.int8)
 REQUIRED_AT, NEEDS_F16 = 8, 1  # native/include/filigree/format.h: fil_header, fil_feature
 
 
