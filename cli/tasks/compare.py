@@ -16,7 +16,6 @@ from filigree.cli.tasks.packed import (
     OnnxModel,
     as_integers,
     halves,
-    has_int8,
     is_bytes,
     many,
     open_packed,
