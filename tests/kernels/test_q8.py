@@ -144,6 +144,29 @@ def test_spmm_of_many_columns(isa: str) -> None:
         spmm(seed, isa, 40, 21, 700)
 
 
+def spmv(seed: int, isa: str, rows: int, cols: int, o: int) -> None:
+    draw = np.random.default_rng(seed)
+    w, q = weights(draw, rows, cols, o, str(CODINGS[seed % 3])), rescale(draw)
+    x, y = integers(draw, cols), integers(draw, rows)
+    arrays = {**w.arrays(), "x": x} | ({"residual": y} if seed % 2 else {})
+    case = Case("qspmv", arrays, {"w": w.fields(), "q": q}, rows, untouched=UNTOUCHED)
+    sums = w.dense.astype(np.int64) @ x + w.sums[:rows]
+    want = requantized(sums[:, None], w, q, y[:, None] if seed % 2 else None)
+    np.testing.assert_array_equal(run(case, isa), want[:, 0])
+
+
+@pytest.mark.parametrize("o", [1, 2, 4, 8, 16])
+def test_spmv(isa: str, o: int) -> None:
+    for seed in range(96):
+        spmv(seed, isa, 1 + (seed * 7) % 35, 1 + (seed * 11) % 150, o)
+
+
+@pytest.mark.parametrize("cols", [1020, 1024, 1025, 2049, 4100])
+def test_spmv_of_many_columns(isa: str, cols: int) -> None:
+    for seed in range(15):
+        spmv(seed, isa, 18, cols, 2 ** (seed % 5))
+
+
 def taps(x: I8, g: dict[str, int], zero: int) -> NDArray[np.int64]:
     """What every tap reads: [channels, kh * kw, out_h * out_w]."""
     channels = x.shape[0]

@@ -23,5 +23,4 @@ void fil_qspmv_scalar(const fil_qspmv_args *a) {
 }
 
 #define FIL_TABLE qspmv
-#define FIL_SCALAR_ALONE
 #include "kernels/table.h"
