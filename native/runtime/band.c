@@ -79,10 +79,6 @@ static void need(fil_band *b, uint32_t before, uint16_t tensor, uint32_t rows) {
 }
 
 void fil_band_next(fil_band *b, uint32_t lanes) {
-  if (b->count == 1) {
-    b->to[0] = UINT32_MAX;
-    return;
-  }
   uint32_t last = b->count - 1;
   for (uint32_t k = 0; k <= last; k++) b->from[k] = b->to[k] > b->least[k] ? b->to[k] : b->least[k];
   b->to[last] += b->ops[0].p.conv.band_rows;
@@ -98,7 +94,7 @@ void fil_band_next(fil_band *b, uint32_t lanes) {
 
 int fil_band_done(const fil_band *b) {
   uint32_t last = b->count - 1;
-  return b->count == 1 || b->to[last] >= b->ops[last].p.conv.out_h;
+  return b->to[last] >= b->ops[last].p.conv.out_h;
 }
 
 /* --- parts --- */

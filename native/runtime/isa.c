@@ -71,14 +71,15 @@ static int arm_has_fp16(void) { return 0; }
 #endif
 
 #if FIL_HAVE_AVX512
+static SHARED unsigned char vnni; /* 0: not asked yet; else 1 more than the answer */
+
 int fil_has_vnni(void) {
-  static SHARED unsigned char found; /* 0: not asked yet; else 1 more than the answer */
-  if (!found) {
+  if (!vnni) {
     uint32_t a, b, c = 0, d;
     int has = !FIL_NO_VNNI && __get_cpuid_count(7, 0, &a, &b, &c, &d) && c & bit_AVX512VNNI;
-    found = (unsigned char)(1 + (has != 0));
+    vnni = (unsigned char)(1 + (has != 0));
   }
-  return found - 1;
+  return vnni - 1;
 }
 #endif
 

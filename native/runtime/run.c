@@ -108,7 +108,17 @@ static void run_band_steps(shared *r) {
   } while (!fil_band_done(&b));
 }
 
+static void run_alone(shared *r) {
+  r->s.from = 0, r->s.to = UINT32_MAX;
+  run_op(r);
+  traced(r, index_of(r));
+}
+
 static void run_band(shared *r) {
+  if (fil_band_ops(r->op) == 1) {
+    run_alone(r);
+    return;
+  }
   r->count = band_parts_of(r);
   if (r->count == 1) {
     run_band_steps(r);

@@ -36,8 +36,8 @@ def test_every_public_name_has_the_prefix(archive: Path) -> None:
     assert {name for name in public if not name.startswith("fil_")} == set()
 
 
-def test_no_zeroed_state_but_the_self_tests(archive: Path) -> None:
+def test_no_zeroed_state_but_what_the_processor_has_shown(archive: Path) -> None:
     nm = build.find_tool("nm") or "nm"
     out = subprocess.run([nm, archive], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in out.splitlines() if line.count(" ") >= 2]
-    assert {name for *_, kind, name in rows if kind in "bBcC"} == {"tested"}
+    assert {name for *_, kind, name in rows if kind in "bBcC"} <= {"tested", "vnni"}
