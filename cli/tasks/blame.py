@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from filigree.cli.tasks.compare import TOLERANCE, Blame, Case, relative
 from filigree.cli.tasks.filefacts import op_name
 from filigree.cli.tasks.litert import values as tflite_values
-from filigree.cli.tasks.packed import F32, OnnxModel, halves, has_int8, open_program
+from filigree.cli.tasks.packed import F32, OnnxModel, halves, has_int8, open_program, whole_int8
 from filigree.converter import packfile
 from filigree.converter.frontends import is_tflite
 from filigree.converter.lowering.bands import unbanded
@@ -51,17 +51,11 @@ def first_wrong(
     if max(case.gaps(outputs, expected)) <= allowed:
         model = Model.from_bytes(packfile.encode(program), isa=isa)
         pairs = _runtime_pairs(model, program, steps, inputs)
-        most = STEPPED if _is_mixed(program) else TOLERANCE
+        most = STEPPED if has_int8(program) and not whole_int8(program) else TOLERANCE
         return _first(program, pairs, side="runtime", most=most)
     pairs = _original_pairs(source, program, steps, inputs)
     most = STEPPED if has_int8(program) else ROUNDED if halves(program) else TOLERANCE
     return _first(program, pairs, side="conversion", most=most)
-
-
-def _is_mixed(program: Program) -> bool:
-    """Floats, which differ in their last places, are rounded to int8 in between."""
-    floats = any(weights.multipliers is None for weights in program.weights.values())
-    return has_int8(program) and floats
 
 
 def _first(

@@ -202,7 +202,6 @@ def test_eight_bits_agree(cli: Cli, eight_bits: tuple[Path, Path]) -> None:
     assert json.loads(done.out)["results"][1]["difference"] < 0.05
 
 
-@pytest.mark.parametrize("eight_bits", ["int8"], indirect=True)
 def test_the_first_wrong_layer_of_eight_bits_is_named(
     cli: Cli, eight_bits: tuple[Path, Path], tmp_path: Path
 ) -> None:
