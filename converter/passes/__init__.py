@@ -28,6 +28,7 @@ from filigree.converter.passes import (
     fold_constants,
     fold_pad,
     infer_shapes,
+    nine_bits,
     qoperator,
     quantized,
     supported,
@@ -61,6 +62,7 @@ def run(
     infer_shapes.apply(model)
     if not portable:
         quantized.apply(model)
+        nine_bits.apply(model)
     drop_identity.apply(model)
     fold_pad.apply(model)
     if not portable:

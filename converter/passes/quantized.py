@@ -10,7 +10,8 @@
 4. A mark on the result of an operator that commutes with rounding (Relu, Clip, MaxPool, what moves
    elements) also goes to its input if nothing else reads that: the function does not change.
 5. A layer with marks on both sides and constant weights on a symmetric grid of its rows gets a
-   fourth input: the scale of each row. Any other layer computes in float32.
+   fourth input: the scale of each row. Any other layer is left to ``nine_bits``, or computes in
+   float32.
 6. A scale that is not a positive number, or a zero point of another range, contradicts the model.
    Integers of more bits, a scale for each channel of an activation, or integers that are read with
    another scale than they were written with, stay, and are refused later.
@@ -72,7 +73,7 @@ def apply(model: ir.Model) -> bool:
     for node in list(model.graph):
         _hand_on(node)
         if node.op_type in LAYERS:
-            _add_scales(model, node)
+            add_scales(model, node)
     return True
 
 
@@ -216,23 +217,35 @@ def _read_by(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
-def _add_scales(model: ir.Model, node: ir.Node) -> None:
+def add_scales(model: ir.Model, node: ir.Node) -> None:
     """Rule 5."""
+    found, given = int8_weights(node), node.inputs[1]
+    if found is None or given is None:
+        return
+    value = initializer(model, given, found[2])
+    node.resize_inputs(marks.ROW_SCALES + 1)
+    node.replace_input_with(marks.ROW_SCALES, value)
+
+
+def int8_weights(
+    node: ir.Node, *, most: int = marks.HIGH
+) -> tuple[NDArray[Any], int, NDArray[np.float32]] | None:
+    """The weights of a layer with marks on both sides, in steps of -``most`` - 1 to ``most``, the
+    axis of their rows and the scale of each; None if they are no such layer's."""
     if marks.mark_of(node.inputs[0]) is None or marks.mark_of(node.outputs[0]) is None:
-        return
+        return None
     if any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta")):
-        return
+        return None
     given = node.inputs[1]
     weight, grid = constant(given), marks.grid_of(given)
     if given is None or weight is None or grid is None or weight.ndim < 2:
-        return
+        return None
     axis = _row_axis(node, weight.ndim)
-    scale = _by_row(grid, weight, axis)
+    scale = _by_row(grid, weight.shape[axis], axis)
     if scale is None:
-        return
-    value = initializer(model, given, scale)
-    node.resize_inputs(marks.ROW_SCALES + 1)
-    node.replace_input_with(marks.ROW_SCALES, value)
+        return None
+    steps = np.rint(weight / scale.reshape([-1 if a == axis else 1 for a in range(weight.ndim)]))
+    return (steps, axis, scale) if steps.min() >= -most - 1 and steps.max() <= most else None
 
 
 def _row_axis(node: ir.Node, rank: int) -> int:
@@ -241,15 +254,9 @@ def _row_axis(node: ir.Node, rank: int) -> int:
     return rank - 1
 
 
-def _by_row(grid: marks.Grid, weight: NDArray[Any], axis: int) -> NDArray[np.float32] | None:
-    """A scale for each row, if the weights are whole numbers of int8 on that grid."""
-    rows = weight.shape[axis]
+def _by_row(grid: marks.Grid, rows: int, axis: int) -> NDArray[np.float32] | None:
+    """A scale for each row, if that is how the grid is."""
     if grid.scale.size not in (1, rows) or (grid.scale.size > 1 and grid.axis != axis):
         return None
     scale = np.broadcast_to(grid.scale.astype(np.float32), (rows,)).copy()
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        return None
-    steps = weight / scale.reshape([-1 if a == axis else 1 for a in range(weight.ndim)])
-    whole = np.rint(steps)
-    fits = whole.min() >= marks.LOW and whole.max() <= marks.HIGH
-    return scale if fits else None
+    return scale if np.isfinite(scale).all() and (scale > 0).all() else None

@@ -34,7 +34,8 @@ NOISE = 20
 @dataclass(frozen=True)
 class Network:
     """One file. ``entry``: of the zoo, what its inputs are made as; ``raw``: pixels as they are;
-    ``figures``: the published accuracy by data set."""
+    ``figures``: the accuracy by data set that the data folder has; MobileNetV1's is XNNPACK's (the
+    folder's 57.2 lies between that and the 56.8 of LiteRT's plain kernels)."""
 
     name: str
     file: str
@@ -64,7 +65,7 @@ NETWORKS = (
         "MobileNetV1 0.25 224",
         "imagenet/mobilenet_v1_0.25_224_quant.tflite",
         "mobilenet-v1-0.25",
-        (("imagenet224", 57.2),),
+        (("imagenet224", 58.0),),
         raw=True,
     ),
     Network(

@@ -97,8 +97,8 @@ CASES: dict[str, tuple[list[str], set[int]]] = {
 }
 
 
-def case(name: str, **more: Any) -> onnx.ModelProto:
-    nodes = [*ENTER, *CASES[name][0], *LEAVE]
+def case(name: str, *, nodes: list[str] | None = None, **more: Any) -> onnx.ModelProto:
+    nodes = [*ENTER, *(nodes or CASES[name][0]), *LEAVE]
     used = {word.strip(" ,)") for line in nodes for word in line.replace("(", " ").split()}
     constants = {k: v for k, v in {**BASE, **more}.items() if k in used}
     return model(*nodes, inputs={"x": SHAPE}, **constants)
@@ -225,8 +225,66 @@ def test_what_is_not_quantised_stays_float() -> None:
     assert program.tensors[program.ops[-1].output].quant is None
 
 
-def test_asymmetric_weights_run_as_floats() -> None:
-    proto = case("conv", zw=np.full(5, 9, np.int8), w=np.full((5, 4, 3, 3), -128, np.int8))
+NINE_BITS: dict[str, tuple[str, dict[str, Any], set[int]]] = {
+    "conv": (
+        "conv-relu",
+        {"w": weights(5, 4, 3, 3), "zw": np.full(5, 9, np.int8)},
+        {c.FIL_OP_QCONV},
+    ),
+    "every-weight": (
+        "conv",
+        {"w": np.full((5, 4, 3, 3), -128, np.int8), "zw": np.full(5, 127, np.int8)},
+        {c.FIL_OP_QCONV},
+    ),
+    "uint8": (
+        "conv",
+        {
+            "w": NUMBERS.integers(0, 256, (5, 4, 3, 3)).astype(np.uint8),
+            "zw": np.full(5, 100, np.uint8),
+        },
+        {c.FIL_OP_QCONV},
+    ),
+    "depthwise": (
+        "depthwise-asymmetric",
+        {"dw": np.where(np.arange(4).reshape(4, 1, 1, 1) == 2, 120, weights(4, 1, 3, 3) // 2)},
+        {c.FIL_OP_QCONV, c.FIL_OP_QDWCONV},
+    ),
+    "gemm": ("gemm-asymmetric", {}, {c.FIL_OP_QSPMV}),
+    "matmul": ("matmul-asymmetric", {}, {c.FIL_OP_QSPMV}),
+}
+ASYMMETRIC = {
+    "depthwise-asymmetric": [
+        "wf = DequantizeLinear<axis=0>(dw, sdw, zdw)",
+        "r = Conv<group=4, pads=[1,1,1,1], strides=[2,2]>(a, wf, bd)",
+    ],
+    "gemm-asymmetric": [
+        "wf = DequantizeLinear(fc, sfc, zfc)",
+        "f = Flatten(a)",
+        "r = Gemm(f, wf)",
+    ],
+    "matmul-asymmetric": [
+        "wf = DequantizeLinear(fc, sfc, zfc)",
+        "f = Flatten(a)",
+        "r = MatMul(f, wf)",
+    ],
+}
+ZEROS = {"zdw": np.full(4, -20, np.int8), "zfc": np.int8(-7), "bd": np.ones(4, np.float32)}
+
+
+@pytest.mark.parametrize("name", NINE_BITS)
+def test_weights_of_nine_bits_run_in_int8(name: str) -> None:
+    """Their sums are the same integers: as near ONNX Runtime as other layers."""
+    base, constants, kinds = NINE_BITS[name]
+    constants = {k: v.astype(np.int8) if k == "dw" else v for k, v in constants.items()}
+    proto = case(base, nodes=ASYMMETRIC.get(base), **ZEROS, **constants)
+    program = lowered(proto)
+    assert {op.kind for op in program.ops} == kinds | {c.FIL_OP_QMAP}
+    apart = steps_apart(proto, program, float(BASE["so"]))
+    assert apart.max() < 1.01 and (apart < 0.01).mean() > 0.97
+
+
+def test_weights_of_more_run_as_floats() -> None:
+    proto = case("conv", zw=np.zeros(5, np.uint8), w=np.full((5, 4, 3, 3), 255, np.uint8))
     program = lowered(proto)
     assert c.FIL_OP_CONV in {op.kind for op in program.ops}
     assert steps_apart(proto, program, float(BASE["so"])).max() < 1.01
