@@ -4,9 +4,7 @@ A MAP that reads all of a tensor which nothing else reads can go if the operatio
 tensor can do its work:
 1. activation: a COPY with an activation becomes the writers' activation;
 2. residual: an ADD to a convolution's or fully connected layer's result becomes its residual, if
-   the other operand is ready before the layer runs. On int8 the layer's result is then not rounded
-   on the way, nor cut to its range: its step must be at most one of the sum's, so that no sum moves
-   by more than that, and its range must not end near 0, as it does where that is its Relu;
+   the other operand is ready before the layer runs;
 3. redirection: a plain COPY into part of another tensor (concatenation) or into the caller's buffer
    goes if the writers can write there: whole planes, or kinds that write no padding. Nothing may
    fill the target between the writers and the COPY.
@@ -38,11 +36,7 @@ from filigree.converter.lowering.program import (
 from filigree.native import enums as c
 
 F64 = NDArray[np.float64]
-_LAYERS = (c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV)
-LAYERS = frozenset({*_LAYERS, *(INT8_KINDS[kind] for kind in _LAYERS)})
-ADDS = frozenset({(c.FIL_OP_MAP, c.FIL_MAP_ADD), (c.FIL_OP_QMAP, c.FIL_QMAP_ADD)})
-MOST_STEPS = 1.0  # of an int8 sum's, that one step of the layer's result may be
-MOST_ZERO = 64  # either way: a layer's range that has both signs
+LAYERS = frozenset({c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV})
 NO_ACTIVATION = frozenset({c.FIL_OP_SOFTMAX, c.FIL_OP_QSOFTMAX, c.FIL_OP_PIXELS})
 MAPS = frozenset({c.FIL_OP_MAP, c.FIL_OP_QMAP})
 LOOKUPS = frozenset({c.FIL_QMAP_FLIP, c.FIL_QMAP_DEQUANTIZE, c.FIL_QMAP_TABLE})
@@ -73,7 +67,6 @@ class _State:
     def __init__(self, program: Program) -> None:
         self._given = program
         self.tensors = dict(program.tensors)
-        self.weights = dict(program.weights)
         self.ops: list[Op | None] = list(program.ops)
         self.readers: Counter[str] = Counter(n for op in program.ops for n in op.inputs)
         self.writers: dict[str, list[int]] = {}
@@ -86,7 +79,7 @@ class _State:
         used = {n for op in ops for n in (*op.inputs, op.output)}
         used |= {port.tensor for port in (*given.inputs, *given.outputs)}
         tensors = {n: t for n, t in self.tensors.items() if n in used}
-        return replace(given, ops=ops, tensors=tensors, weights=self.weights)
+        return replace(given, ops=ops, tensors=tensors)
 
     def step(self, i: int) -> bool:
         """Try every rule on operation ``i``; True if it is gone."""
@@ -95,7 +88,7 @@ class _State:
             return False
         if self._affine(i, op, 0) or self._affine(i, op, 1):
             return True
-        if (op.kind, op.fn) in ADDS:
+        if op.kind == c.FIL_OP_MAP and op.fn == c.FIL_MAP_ADD:
             return self._residual(i, op, 0) or self._residual(i, op, 1)
         if not _is_copy(op):
             return False
@@ -137,8 +130,6 @@ class _State:
             return False
         if max(self.writers[other]) > min(self.writers[source]):
             return False
-        if op.kind == c.FIL_OP_QMAP and not self._rescale(writers, source, op.output):
-            return False
         for w in self.writers[source]:
             layer = self._op(w)
             self.ops[w] = replace(
@@ -146,26 +137,6 @@ class _State:
             )
         self.readers[other] += len(writers)
         self._take_over(i, op, source, act=op.act)
-        return True
-
-    def _rescale(self, layers: list[Op], source: str, target: str) -> bool:
-        """Make int8 layers that round to ``source``'s scale round to ``target``'s, if they may."""
-        old, new = self.tensors[source].quant, self.tensors[target].quant
-        assert old is not None and new is not None  # of kinds on int8
-        ratio = np.float64(old.scale) / np.float64(new.scale)
-        uses = Counter(op.weights for op in self.ops if op is not None)
-        if ratio > MOST_STEPS or abs(old.zero) > MOST_ZERO:
-            return False
-        if any(uses[layer.weights] > 1 for layer in layers):
-            return False
-        for layer in layers:
-            key = layer.weights or ""
-            weights = self.weights[key]
-            assert weights.multipliers is not None  # of int8
-            scaled = (weights.multipliers * ratio).astype(np.float32)
-            if not (np.isfinite(scaled) & (scaled > 0)).all():
-                return False
-            self.weights[key] = replace(weights, multipliers=scaled)
         return True
 
     def _redirection(self, i: int, op: Op) -> bool:

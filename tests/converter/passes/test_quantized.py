@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -165,56 +164,6 @@ def test_integer_ports(kind: str, *, moved: bool) -> None:
     x = NUMBERS.integers(info.min, info.max, SHAPE, endpoint=True).astype(kind)
     (want,) = onnx_runtime(proto, {"x": x})
     assert np.array_equal(reference.run(program, x)[0], want)
-
-
-ROUND = ["j = QuantizeLinear(k, so, zo)", "l = DequantizeLinear(j, so, zo)"]
-SUM_STEP = 0.3  # so that nothing lies outside the ranges
-
-
-def residual(steps: float, *, zero: int = -3, more: Sequence[str] = ()) -> onnx.ModelProto:
-    """A sum of the input and a layer, whose step is ``steps`` of the sum's."""
-    nodes = [
-        *ENTER,
-        "wf = DequantizeLinear<axis=0>(dw, sdw)",
-        "v = Conv<group=4, pads=[1,1,1,1]>(a, wf)",
-        "n = QuantizeLinear(v, sn, zn)",
-        "m = DequantizeLinear(n, sn, zn)",
-        "k = Add(a, m)",
-        *(more or ["r = Relu(k)"]),
-        *LEAVE,
-    ]
-    constants = {name: BASE[name] for name in ("s", "z", "zo", "dw", "sdw")}
-    constants |= {"so": np.float32(SUM_STEP), "sn": np.float32(steps * SUM_STEP)}
-    return model(*nodes, inputs={"x": SHAPE}, zn=np.int8(zero), **constants)
-
-
-def sums(program: Program) -> int:
-    return sum((op.kind, op.fn) == (c.FIL_OP_QMAP, c.FIL_QMAP_ADD) for op in program.ops)
-
-
-@pytest.mark.parametrize("steps", [0.5, 1.0])
-def test_a_sum_joins_the_layer_before_it(steps: float) -> None:
-    proto = residual(steps)
-    program = lowered(proto)
-    (layer,) = (op for op in program.ops if op.kind == c.FIL_OP_QDWCONV)
-    assert (sums(program), len(layer.inputs)) == (0, 2)
-    apart = steps_apart(proto, program, SUM_STEP)
-    assert apart.max() < 1.01
-    assert (apart < 0.01).mean() > 1 - steps / 2
-
-
-ALONE = {
-    "large-steps": residual(1.01),
-    "range-from-0": residual(1.0, zero=-128),
-    "read-twice": residual(1.0, more=[*ROUND, "r = Mul(l, m)"]),
-}
-
-
-@pytest.mark.parametrize("name", ALONE)
-def test_a_sum_stays_behind_its_layer(name: str) -> None:
-    program = lowered(ALONE[name])
-    assert sums(program) == 1
-    assert all(len(op.inputs) == 1 for op in program.ops if op.kind == c.FIL_OP_QDWCONV)
 
 
 def test_what_is_not_quantised_stays_float() -> None:
