@@ -29,7 +29,7 @@ def needs_f16(fil: bytes) -> bool:
 def elements(inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """The arrays as ports take them: int8 and uint8 as they are, everything else as float32."""
     arrays = [np.asarray(x) for x in inputs]
-    kinds = [x.dtype if x.dtype in (np.int8, np.uint8) else np.dtype("f4") for x in arrays]
+    kinds = [x.dtype if x.dtype in BYTES else np.dtype("f4") for x in arrays]
     return [np.ascontiguousarray(x, kind) for x, kind in zip(arrays, kinds, strict=True)]
 
 
