@@ -28,6 +28,30 @@ FIL_INLINE void fil_copy_bytes(int8_t *to, const int8_t *from, size_t n) {
   __builtin_memcpy(to + n - 16, &last, 16);
 }
 
+/* N of the pairs from `from` on: of each the first byte, or the second. */
+FIL_INLINE void fil_halves_of_pairs(int8_t *to, const int8_t *from, const size_t N,
+                                    const int second) {
+  uint16_t pair[16];
+  int8_t half[16];
+  __builtin_memcpy(pair, from, 2 * N);
+  for (size_t i = 0; i < N; i++) half[i] = (int8_t)(second ? pair[i] >> 8 : pair[i] & 0xff);
+  __builtin_memcpy(to, half, N);
+}
+
+/* Every second byte: n of them, and nothing behind the last is read. */
+FIL_INLINE void fil_copy_halves(int8_t *to, const int8_t *from, size_t n) {
+  size_t i = 0;
+  if (n <= 8) {
+    for (; i < n; i++) to[i] = from[2 * i];
+  } else if (n <= 16) {
+    fil_halves_of_pairs(to, from, 8, 0);
+    fil_halves_of_pairs(to + n - 8, from + 2 * (n - 8) - 1, 8, 1);
+  } else {
+    for (; i + 16 < n; i += 16) fil_halves_of_pairs(to + i, from + 2 * i, 16, 0);
+    fil_halves_of_pairs(to + n - 16, from + 2 * (n - 16) - 1, 16, 1);
+  }
+}
+
 FIL_INLINE void fil_set_bytes(int8_t *to, int8_t value, size_t n) {
   for (; n >= 8; n -= 8, to += 8) {
     uint64_t eight = (uint8_t)value * 0x0101010101010101u;

@@ -167,6 +167,38 @@ def test_spmv_of_many_columns(isa: str, cols: int) -> None:
         spmv(seed, isa, 18, cols, 2 ** (seed % 5))
 
 
+REDUCTIONS = {
+    "along": {"outer_s": 80, "reduce_s": 1, "inner_s": 1, "inner": 1},
+    "down": {"outer_s": 40 * 70, "reduce_s": 40, "inner_s": 1, "inner": 37},
+    "apart": {"outer_s": 3 * 70, "reduce_s": 3, "inner_s": 210, "inner": 1},
+    "planes": {"outer_s": 80 * 5, "reduce_s": 1, "inner_s": 80, "inner": 5},
+}
+
+
+@pytest.mark.parametrize("kind", REDUCTIONS)
+@pytest.mark.parametrize("fn", ["MEAN", "SUM", "MAX"])
+def test_reduce(isa: str, fn: str, kind: str) -> None:
+    draw = np.random.default_rng(3)
+    for outer, reduce in [(1, 1), (3, 15), (66, 49), (7, 16), (17, 65)]:
+        g = {"outer": outer, "reduce": reduce, **REDUCTIONS[kind]}
+        inner = g["inner"]
+        g |= {"outer_so": inner * 2, "inner_so": 2, "fn": getattr(c, f"FIL_REDUCE_{fn}")}
+        steps = [(outer, g["outer_s"]), (reduce, g["reduce_s"]), (inner, g["inner_s"])]
+        x = integers(draw, sum((n - 1) * s for n, s in steps) + 1)
+        read = np.lib.stride_tricks.as_strided(x, [n for n, _ in steps], [s for _, s in steps])
+        q, zero, factor = rescale(draw), int(draw.integers(-128, 128)), np.float32(0.03)
+        fields = {"g": g, "q": q, "x_zero": zero, "multiplier": float(factor)}
+        case = Case("qreduce", {"x": x}, fields, 2 * outer * inner - 1, untouched=UNTOUCHED)
+        got = run(case, isa)
+        sums = (read.astype(np.int64) - zero).sum(axis=1).astype(np.float32) * factor
+        bounds = np.float32(q["lo"] - q["zero"]), np.float32(q["hi"] - q["zero"])
+        want = np.rint(np.clip(sums, *bounds)) + q["zero"]
+        if fn == "MAX":
+            want = np.clip(read.max(axis=1), q["lo"], q["hi"])
+        np.testing.assert_array_equal(got[::2], want.reshape(-1))
+        assert (got[1::2] == UNTOUCHED).all()
+
+
 def taps(x: I8, g: dict[str, int], zero: int) -> NDArray[np.int64]:
     """What every tap reads: [channels, kh * kw, out_h * out_w]."""
     channels = x.shape[0]

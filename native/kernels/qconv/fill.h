@@ -25,8 +25,7 @@ static inline span inside(const fil_conv *g, int32_t first, uint32_t n) {
 
 static inline void copy_run(int8_t *to, const int8_t *from, size_t step, uint32_t n) {
   if (step == 1) fil_copy_bytes(to, from, n);
-  else if (step == 2)
-    for (uint32_t j = 0; j < n; j++) to[j] = from[2 * (size_t)j];
+  else if (step == 2) fil_copy_halves(to, from, n);
   else
     for (uint32_t j = 0; j < n; j++) to[j] = from[j * step];
 }

@@ -19,5 +19,4 @@ void fil_qreduce_scalar(const fil_qreduce_args *a) {
 }
 
 #define FIL_TABLE qreduce
-#define FIL_SCALAR_ALONE
 #include "kernels/table.h"
