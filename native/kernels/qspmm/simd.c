@@ -39,7 +39,17 @@
 #define VM     __mmask16
 #include "kernels/qspmm/vnni.h"
 
-enum { CHUNK = 128 }; /* positions for which a group is entered: their planes stay near */
+/* Positions for which a group is entered: all planes' bytes of them stay near. */
+enum { NEAR = 32 << 10, LEAST = 128, MOST = 1024 };
+
+static uint32_t chunk_of(uint32_t cols) {
+  uint32_t n = NEAR / cols / 64 * 64;
+  return n < LEAST ? LEAST : n < MOST ? n : MOST;
+}
+
+FIL_INLINE __m128i sixteen(const int8_t *x) {
+  return _mm_loadu_si128((const __m128i *)(const void *)x);
+}
 
 /* Weights add up to what 128 more on every input adds to a row's sum. */
 static void lower_starts(const fil_matrix *w, group *g) {
@@ -52,9 +62,14 @@ static void lower_starts(const fil_matrix *w, group *g) {
   }
   for (uint32_t r = 0; r < O; r += 4) {
     const int8_t *at = g->quads + r * FIL_QUAD;
-    __m128i sum = _mm_setzero_si128();
-    for (uint32_t i = 0; i < quads; i++, at += O * FIL_QUAD)
-      sum = _mm_dpbusd_epi32(sum, ones, _mm_loadu_si128((const __m128i *)(const void *)at));
+    __m128i sum = _mm_setzero_si128(), odd = sum; /* two chains: each waits for itself */
+    uint32_t i = 0;
+    for (; i + 2 <= quads; i += 2, at += 2 * (size_t)O * FIL_QUAD) {
+      sum = _mm_dpbusd_epi32(sum, ones, sixteen(at));
+      odd = _mm_dpbusd_epi32(odd, ones, sixteen(at + (size_t)O * FIL_QUAD));
+    }
+    if (i < quads) sum = _mm_dpbusd_epi32(sum, ones, sixteen(at));
+    sum = _mm_add_epi32(sum, odd);
     __m128i start = _mm_loadu_si128((const __m128i *)(const void *)(g->start + r));
     _mm_storeu_si128((__m128i *)(void *)(g->start + r),
                      _mm_sub_epi32(start, _mm_slli_epi32(sum, 7)));
@@ -71,8 +86,9 @@ static void run_tiles(const fil_qspmm_args *a, const group *g, uint32_t p, uint3
 }
 
 static void run_vnni(const fil_qspmm_args *a) {
-  for (uint32_t p = 0; p < a->positions; p += CHUNK) {
-    uint32_t n = a->positions - p < CHUNK ? a->positions - p : CHUNK;
+  uint32_t chunk = chunk_of(a->w.cols);
+  for (uint32_t p = 0; p < a->positions; p += chunk) {
+    uint32_t n = a->positions - p < chunk ? a->positions - p : chunk;
     group g = first_group(&a->w);
     for (uint32_t i = 0; i < a->w.groups; i++) {
       enter_group(&a->w, &g, i);
