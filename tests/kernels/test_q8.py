@@ -213,12 +213,16 @@ def taps(x: I8, g: dict[str, int], zero: int) -> NDArray[np.int64]:
     return found.reshape(channels, g["kh"] * g["kw"], -1)
 
 
-def geometry(draw: np.random.Generator, channels: int, lanes: int) -> dict[str, int]:
+def geometry(
+    draw: np.random.Generator, channels: int, lanes: int, *, narrow: bool = False
+) -> dict[str, int]:
     kh, kw = (int(k) for k in draw.integers(1, 6, 2))
     sh, sw = (int(s) for s in draw.integers(1, 4, 2))
     dh, dw = (int(d) for d in draw.choice([1, 1, 1, 2], 2))
+    if narrow:
+        kh, kw, sh, sw, dh, dw = 3, min(kw, 4), 1, 1, 1, 1
     top, left = int(draw.integers(0, kh)), int(draw.integers(0, kw))
-    h, w = int(draw.integers(1, 12)), int(draw.integers(1, 40))
+    h, w = int(draw.integers(1, 12)), int(draw.integers(1, 10 if narrow else 40))
     out_h = max(1, (h + 2 * top - dh * (kh - 1) - 1) // sh + 1)
     out_w = max(1, (w + 2 * left - dw * (kw - 1) - 1) // sw + 1)
     return {
@@ -236,10 +240,11 @@ def scratch_bytes(kernel: str, g: dict[str, int], cols: int) -> int:
     return int(lib.fil_qdwconv_scratch(conv))
 
 
-def window(seed: int, isa: str, kernel: str) -> None:
+def window(seed: int, isa: str, kernel: str, *, narrow: bool = False) -> None:
     draw, lanes = np.random.default_rng(seed), library.lanes(isa)
     channels = int(draw.integers(1, 6))
-    g, q, zero = geometry(draw, channels, lanes), rescale(draw), int(draw.integers(-128, 128))
+    g = geometry(draw, channels, lanes, narrow=narrow)
+    q, zero = rescale(draw), int(draw.integers(-128, 128))
     size = g["kh"] * g["kw"]
     deep = kernel == "qconv"
     rows, cols = (int(draw.integers(1, 11)), channels * size) if deep else (channels, size)
@@ -269,3 +274,9 @@ def window(seed: int, isa: str, kernel: str) -> None:
 def test_windows(isa: str, kernel: str, part: int) -> None:
     for seed in range(20):
         window(100 * part + seed, isa, kernel)
+
+
+@pytest.mark.parametrize("kernel", ["qconv", "qdwconv"])
+def test_narrow_windows(isa: str, kernel: str) -> None:
+    for seed in range(60):
+        window(seed, isa, kernel, narrow=True)

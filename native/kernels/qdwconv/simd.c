@@ -17,7 +17,8 @@ typedef struct plane {
   const int8_t *x;
   __m512i weights[MOST_KH][QUADS], start;
   __m512i places[QUADS],
-      bytes; /* of a quad: which dwords go to each four outputs, in which order */
+      bytes;             /* of a quad: which dwords go to each four outputs, in which order */
+  __m512i pairs, joined; /* of rows_in_pairs: bytes of eight outputs twice, sums of both in a row */
   __m512i outside, no_row, flip;
   __m512 factor;
   __mmask64 inside; /* of the strip's 64 columns from `column` on */
@@ -88,20 +89,56 @@ static void strip(const plane *b, uint32_t p, const uint32_t quads) {
   }
 }
 
+FIL_INLINE __m128i load_narrow(const plane *b, uint32_t y) {
+  const fil_conv *g = b->a->g;
+  if (y >= g->in_h) return _mm512_castsi512_si128(b->no_row);
+  if (y >= b->a->ring) y %= b->a->ring;
+  const int8_t *x = b->x + (int64_t)y * g->in_w + b->column;
+  __m128i row = _mm_mask_loadu_epi8(_mm512_castsi512_si128(b->outside), (__mmask16)b->inside, x);
+  return _mm_xor_si128(row, _mm512_castsi512_si128(b->flip));
+}
+
+FIL_INLINE __m512i quads_of(__m128i low, __m128i high, __m512i bytes) {
+  __m512i both = _mm512_castsi256_si512(_mm256_broadcastsi128_si256(low));
+  both = _mm512_inserti64x4(both, _mm256_broadcastsi128_si256(high), 1);
+  return _mm512_shuffle_epi8(both, bytes);
+}
+
+/* 3 rows of taps, stride 1, at most 8 columns: two rows of outputs in a vector. Rows of outputs
+ * lie one behind the other, so that both are one store. */
+static void rows_in_pairs(plane *b) {
+  const fil_conv *g = b->a->g;
+  uint32_t y = b->a->first - g->pad_top, n = g->out_w; /* y wraps above the input */
+  const __m512i w0 = b->weights[0][0], w1 = b->weights[1][0], w2 = b->weights[2][0];
+  const __m512i by = b->pairs, order = b->joined;
+  __m128i last = load_narrow(b, y + 1);
+  __m512i top = quads_of(load_narrow(b, y), last, by);
+  for (uint32_t i = 0; i < b->a->rows; i += 2) {
+    __m128i next = load_narrow(b, y + i + 2), after = load_narrow(b, y + i + 3);
+    __m512i sum = _mm512_dpbusd_epi32(b->start, top, w0);
+    sum = _mm512_dpbusd_epi32(sum, quads_of(last, next, by), w1);
+    last = after, top = quads_of(next, after, by);
+    sum = _mm512_dpbusd_epi32(sum, top, w2);
+    b->outs = (__mmask16)((1u << (i + 1 < b->a->rows ? 2 * n : n)) - 1);
+    store(b, (size_t)i * n, _mm512_permutexvar_epi32(order, sum));
+  }
+}
+
 static void enter_plane(plane *b, uint32_t r) {
   const fil_conv *g = b->a->g;
   const int8_t *w = b->a->w.quads + (size_t)r * fil_quads((uint32_t)g->kh * g->kw) * FIL_QUAD;
-  int32_t sum = 0;
-  for (uint32_t ky = 0; ky < g->kh; ky++) {
-    int8_t four[MOST_KW] = {0};
-    int32_t whole[QUADS];
-    for (uint32_t kx = 0; kx < g->kw; kx++) four[kx] = *w, sum += *w++;
-    __builtin_memcpy(whole, four, sizeof four);
-    for (int k = 0; k < QUADS; k++) b->weights[ky][k] = _mm512_set1_epi32(whole[k]);
+  const __mmask16 taps = (__mmask16)((1u << g->kw) - 1);
+  __m128i sum = _mm_setzero_si128();
+  for (uint32_t ky = 0; ky < g->kh; ky++, w += g->kw) {
+    __m128i row = _mm_maskz_loadu_epi8(taps, w);
+    b->weights[ky][0] = _mm512_broadcastd_epi32(row);
+    b->weights[ky][1] = _mm512_broadcastd_epi32(_mm_srli_si128(row, FIL_QUAD));
+    sum = _mm_dpbusd_epi32(sum, _mm_set1_epi8(-128), row);
   }
+  sum = _mm_add_epi32(sum, _mm_srli_si128(sum, FIL_QUAD));
   b->row = r;
   b->x = b->a->x + (size_t)r * b->a->x_pitch;
-  b->start = _mm512_set1_epi32(b->a->w.sums[r] - 128 * sum);
+  b->start = _mm512_set1_epi32(b->a->w.sums[r] - _mm_cvtsi128_si32(sum));
   b->factor = _mm512_set1_ps(b->a->w.multipliers[r]);
 }
 
@@ -129,6 +166,10 @@ static plane plane_of(const fil_qdwconv_args *a) {
   for (int k = 0; k < QUADS; k++)
     b.places[k] = _mm512_add_epi32(_mm512_loadu_si512(places), _mm512_set1_epi32(k));
   b.bytes = _mm512_loadu_si512(bytes);
+  int32_t n = a->g->out_w < 8 ? (int32_t)a->g->out_w : 8;
+  for (int32_t i = 0; i < 16; i++) places[i] = i < n ? i : 8 + (i - n) % 8;
+  for (int i = 0; i < 64; i++) bytes[i] = (int8_t)(i % 32 / 4 + i % 4);
+  b.joined = _mm512_loadu_si512(places), b.pairs = _mm512_loadu_si512(bytes);
   b.outside = _mm512_set1_epi8((char)a->x_zero);
   b.no_row = _mm512_xor_si512(b.outside, b.flip);
   return b;
@@ -138,11 +179,13 @@ static void run_vnni(const fil_qdwconv_args *a) {
   const fil_conv *g = a->g;
   plane b = plane_of(a);
   int three = g->kh == 3 && g->sh == 1 && g->dh == 1 && g->kw <= FIL_QUAD;
+  int narrow = three && g->sw == 1 && g->out_w <= T / 2;
   for (uint32_t r = 0; r < a->w.rows; r++) {
     enter_plane(&b, r);
     for (uint32_t p = 0; p < g->out_w; p += T) {
       enter_strip(&b, p);
-      if (three) strip_of_3(&b, p);
+      if (narrow) rows_in_pairs(&b);
+      else if (three) strip_of_3(&b, p);
       else if (g->kw <= FIL_QUAD) strip(&b, p, 1);
       else strip(&b, p, QUADS);
     }
