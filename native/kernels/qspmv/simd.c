@@ -167,7 +167,7 @@ FIL_INLINE void multiply(layer *l, sums s[AT_ONCE], size_t bytes, const uint32_t
   const int8_t *w = l->quads, *x = l->x;
   size_t left = bytes;
   for (; left >= AT_ONCE * WIDE; left -= AT_ONCE * WIDE, w += AT_ONCE * WIDE)
-    FIL_UNROLL(u, AT_ONCE / N) {
+    for (uint32_t u = 0; u < AT_ONCE / N; u++) { /* once, if N is AT_ONCE */
       inputs v = spread(x, l->by);
       x += l->step;
       FIL_UNROLL(j, N) s[u * N + j] = dot(s[u * N + j], w + (u * N + j) * WIDE, v);
