@@ -42,7 +42,7 @@ def narrow_layers_of(source: Path, sparsity: float, folder: Path) -> list[Counte
     pruned = folder / "pruned.onnx"
     sparsify(source, pruned, sparsity)
     narrow, wide = (
-        count_layers(convert(pruned, options=_options(dtype)).data, None)
+        count_layers(convert(pruned, options=_options(dtype)).data, None).layers
         for dtype in ("float16", "float32")
     )
     others = {layer.name: layer.instructions for layer in wide}

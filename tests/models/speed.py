@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from filigree.cli.tasks import bench
-from filigree.cli.tasks.packed import random_inputs, shapes
+from filigree.cli.tasks.packed import random_inputs
 from filigree.cli.tasks.peers import Peer, open_peer
 from filigree.cli.tasks.timing import Candidate, interleave, pinned, spread
 from filigree.converter import ConvertOptions, convert
@@ -120,7 +120,7 @@ def row(case: Case, *, seconds: float) -> tuple[str, dict[str, Any]]:
 def threads_row(case: Case, *, threads: int, seconds: float) -> str:
     """One thread and several, ours and ONNX Runtime's, all taking turns."""
     packed = convert(case.pruned).data
-    inputs = random_inputs(shapes(Model.from_bytes(packed)), seed=1)
+    inputs = random_inputs(Model.from_bytes(packed).inputs, seed=1)
 
     def ours(count: int) -> Callable[[], object]:
         model = Model.from_bytes(packed, threads=count)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from filigree.cli.pages.lines import Labels, Series, lines
 from filigree.cli.pages.model import CHART_STYLE
 from filigree.cli.pages.svg import standalone
-from filigree.cli.tasks.packed import random_inputs, shapes
+from filigree.cli.tasks.packed import random_inputs
 from filigree.cli.tasks.timing import SAMPLE_SECONDS, pinned
 from filigree.converter import ConvertOptions, convert, packfile
 from filigree.converter.report import LayerReport
@@ -98,7 +98,7 @@ def take_turns(
     for opening in range(openings):
         pair = [Model.from_bytes(data, isa=isa) for data in (ours, dense)[:: 1 - opening % 2 * 2]]
         models = pair[:: 1 - opening % 2 * 2]
-        inputs = random_inputs(shapes(models[0]), seed=1)
+        inputs = random_inputs(models[0].inputs, seed=1)
         for _ in range(WARM):
             once = [float(model.time_ops(*inputs).sum()) for model in models]
         runs = max(1, min(MOST_RUNS, round(SAMPLE_SECONDS / max(once))))

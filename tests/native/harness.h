@@ -76,16 +76,28 @@ static void allow_tensor(const guard *g, uint16_t id) {
   if (p) ASAN_UNPOISON_MEMORY_REGION(p, (size_t)t->bytes);
 }
 
+/* Bytes of a matrix's values; those of int8 are stored in quads. Its counts may be read. */
+static size_t values_bytes(const uint8_t *constants, const fil_weights *w) {
+  const uint16_t *count = (const uint16_t *)(const void *)(constants + w->count_offset);
+  size_t quads = 0;
+  if (w->dtype != FIL_S8) return (size_t)w->blocks * w->block_rows * (w->dtype == FIL_F16 ? 2 : 4);
+  for (uint32_t g = 0; g < w->groups; g++)
+    quads += ((w->coding == FIL_CODING_NONE ? w->cols : count[g]) + 3) / 4;
+  return quads * 4 * w->block_rows;
+}
+
 static void allow_weights(const guard *g, uint16_t id) {
   if (id == FIL_NONE) return;
   const fil_weights *w = &g->m->weights[id];
   const uint8_t *c = g->m->constants;
-  size_t size = w->dtype == FIL_F16 ? 2 : 4;
-  ASAN_UNPOISON_MEMORY_REGION(c + w->values_offset, (size_t)w->blocks * w->block_rows * size);
-  ASAN_UNPOISON_MEMORY_REGION(c + w->bias_offset, (size_t)w->groups * w->block_rows * 4);
-  if (w->coding == FIL_CODING_NONE) return;
-  ASAN_UNPOISON_MEMORY_REGION(c + w->index_offset, (size_t)w->blocks * w->coding);
-  ASAN_UNPOISON_MEMORY_REGION(c + w->count_offset, (size_t)w->groups * 2);
+  size_t rows = (size_t)w->groups * w->block_rows;
+  if (w->coding != FIL_CODING_NONE) {
+    ASAN_UNPOISON_MEMORY_REGION(c + w->index_offset, (size_t)w->blocks * w->coding);
+    ASAN_UNPOISON_MEMORY_REGION(c + w->count_offset, (size_t)w->groups * 2);
+  }
+  ASAN_UNPOISON_MEMORY_REGION(c + w->values_offset, values_bytes(c, w));
+  ASAN_UNPOISON_MEMORY_REGION(c + w->bias_offset, rows * 4);
+  if (w->dtype == FIL_S8) ASAN_UNPOISON_MEMORY_REGION(c + w->multiplier_offset, rows * 4);
 }
 
 static void allow_op(const guard *g, const fil_op *op) {
