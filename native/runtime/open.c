@@ -246,7 +246,6 @@ static int sums_ok(const int8_t *quads, uint32_t count, uint32_t o, const int32_
 
 /* int8: the values are all there, sums stay in int32 and multipliers are factors. */
 static fil_status check_quads(const fil_model *m, const fil_weights *w) {
-  const int8_t *quads = (const int8_t *)m->constants + w->values_offset;
   const int32_t *bias = (const int32_t *)(const void *)(m->constants + w->bias_offset);
   const float *factor = (const float *)(const void *)(m->constants + w->multiplier_offset);
   const uint16_t *count = (const uint16_t *)(const void *)(m->constants + w->count_offset);
@@ -255,7 +254,8 @@ static fil_status check_quads(const fil_model *m, const fil_weights *w) {
     uint32_t n = fil_quads(dense ? w->cols : count[g]), bytes = fil_mul(n, o * FIL_QUAD);
     passed = fil_add(passed, bytes);
     if (!blob_ok(w->values_offset, passed, const_bytes(m))) return FIL_E_WEIGHTS;
-    if (!sums_ok(quads + (passed - bytes), n, o, bias + (size_t)g * o)) return FIL_E_WEIGHTS;
+    const int8_t *quads = (const int8_t *)m->constants + w->values_offset + (passed - bytes);
+    if (!sums_ok(quads, n, o, bias + (size_t)g * o)) return FIL_E_WEIGHTS;
   }
   for (uint32_t r = 0; r < w->rows; r++)
     if (!scale_ok(factor[r])) return FIL_E_WEIGHTS;
