@@ -224,11 +224,9 @@ def _options(way: Way) -> FinetuneOptions:
 
 def _data(model: Path, given: Samples, path: Path, *, most: int | None) -> Data:
     from filigree.cli.tasks import data
-    from filigree.converter import prune
 
     pixels = data.Pixels(given.mean, given.scale)
-    shape = prune.sample_shape(model)
-    return data.load(path, shape=shape, pixels=pixels, most=most, offset=given.label_offset)
+    return data.for_model(model, path, pixels, most=most, offset=given.label_offset)
 
 
 def _show(out: Path, outcome: Outcome) -> None:

@@ -238,18 +238,11 @@ def _options(way: Way) -> PruneOptions:
 
 def _data(model: Path, given: Samples, path: Path | None) -> Data | None:
     from filigree.cli.tasks import data
-    from filigree.converter import prune
 
     if path is None:
         return None
     pixels = data.Pixels(given.mean, given.scale, given.crop)
-    return data.load(
-        path,
-        shape=prune.sample_shape(model),
-        pixels=pixels,
-        most=given.samples,
-        offset=given.label_offset,
-    )
+    return data.for_model(model, path, pixels, most=given.samples, offset=given.label_offset)
 
 
 def _prune(model: Path, given: Samples, way: Way) -> Outcome:

@@ -134,15 +134,9 @@ def command(
 
 def _data(model: Path, given: Samples, path: Path) -> Data:
     from filigree.cli.tasks import data
-    from filigree.converter import prune
 
-    return data.load(
-        path,
-        shape=prune.sample_shape(model),
-        pixels=data.Pixels(given.mean, given.scale, given.crop),
-        most=given.samples,
-        offset=given.label_offset,
-    )
+    pixels = data.Pixels(given.mean, given.scale, given.crop)
+    return data.for_model(model, path, pixels, most=given.samples, offset=given.label_offset)
 
 
 def _show(model: Path, out: Path, outcome: Outcome) -> None:

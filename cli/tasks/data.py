@@ -55,6 +55,16 @@ def load(
     return calibration.Data(found.x, found.y + offset)
 
 
+def for_model(
+    model: Path, path: Path, pixels: Pixels, *, most: int | None, offset: int = 0
+) -> Data:
+    """``load`` in the shape of the model's input. Raises also what reading the model does."""
+    from filigree.converter import prune
+
+    shape = prune.sample_shape(model)
+    return load(path, shape=shape, pixels=pixels, most=most, offset=offset)
+
+
 def _folder(path: Path, shape: tuple[int, ...], pixels: Pixels, most: int | None) -> Data:
     from filigree.converter.calibration import Data
 

@@ -101,10 +101,6 @@ static inline uint64_t fil_own_scratch(const fil_op *op, uint64_t bytes, uint8_t
 /* The op's scratch holds that and its kernel's own, which says `bytes`. */
 int fil_scratch_ok(const fil_model *m, const fil_op *op, uint64_t bytes);
 
-/* Bytes of scratch that suffice any op: a multiple of FIL_ALIGN. A thread's tensors of a band come
- * after them. */
-uint64_t fil_part_scratch(const fil_model *m);
-
 /* Element `offset` of a tensor, whatever its type; NULL: FIL_NONE. */
 const void *fil_read(const fil_run_state *s, uint16_t tensor, uint32_t offset);
 void *fil_write(const fil_run_state *s, uint16_t tensor, uint32_t offset);

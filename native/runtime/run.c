@@ -69,8 +69,8 @@ static void run_band_part(void *data, uint32_t part) {
   uint32_t first = index_of(r), n = fil_band_ops(r->op);
   uint32_t from = r->steps * part / r->count, to = r->steps * (part + 1) / r->count;
   fil_run_state s = r->s;
-  s.part = FIL_WHOLE, s.band = first, s.scratch = scratch_of(r, part);
-  if (part) s.own = s.scratch + fil_part_scratch(m);
+  s.part = FIL_WHOLE, s.band = first, s.own = scratch_of(r, part);
+  if (part) s.scratch = s.own + fil_band_bytes(m, first, n - 1);
   fil_band b = fil_band_after(m, first, from);
   for (uint32_t step = 0; step < to; step++) {
     fil_band_next(&b, m->lanes);

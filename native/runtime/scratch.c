@@ -28,7 +28,8 @@ static uint64_t band_bytes(const fil_model *m) {
   return most;
 }
 
-uint64_t fil_part_scratch(const fil_model *m) {
+/* What suffices any op. */
+static uint64_t op_bytes(const fil_model *m) {
   uint64_t most = 0;
   for (uint32_t i = 0; i < m->op_count; i++) {
     const fil_op *op = &m->ops[i];
@@ -39,4 +40,4 @@ uint64_t fil_part_scratch(const fil_model *m) {
   return (most + FIL_ALIGN - 1) / FIL_ALIGN * FIL_ALIGN;
 }
 
-uint64_t fil_parallel_scratch(const fil_model *m) { return fil_part_scratch(m) + band_bytes(m); }
+uint64_t fil_parallel_scratch(const fil_model *m) { return op_bytes(m) + band_bytes(m); }

@@ -1,3 +1,4 @@
+#include "kernels/conv/span.h"
 #include "simd/finish.h"
 
 void FIL_KERNEL(spmm)(const fil_spmm_args *a);
@@ -31,27 +32,6 @@ static void copy2(fx *to, const fx *from, uint32_t n) {
   }
   v_load2(from + 2 * (n - VL) - 1, &even, &odd);
   v_store(to + n - VL, odd);
-}
-
-/* Outputs [from, to) of the n of one output row read inside the input row. */
-typedef struct span {
-  uint32_t from, to;
-} span;
-
-/* How many steps reach `distance` or pass it. */
-static uint32_t steps_to(uint32_t distance, uint32_t step) {
-  if (step <= 2) return (distance + step - 1) >> (step - 1); /* no division where it counts */
-  return (distance + step - 1) / step;
-}
-
-/* first: the input column of the span's first output, before the input if negative. */
-static span inside(const fil_conv *g, int32_t first, uint32_t n) {
-  int32_t width = (int32_t)g->in_w;
-  uint32_t from = first < 0 ? steps_to((uint32_t)-first, g->sw) : 0;
-  uint32_t to = first < width ? steps_to((uint32_t)(width - first), g->sw) : 0;
-  if (to > n) to = n;
-  if (from > to) from = to;
-  return (span){from, to};
 }
 
 /* n outputs from (oy, ox) of one output row, at tap (ky, kx), for every channel. */

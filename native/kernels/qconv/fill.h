@@ -1,27 +1,9 @@
 /* im2col of int8: a panel of FIL_TILE positions by columns, run by run of an output row. */
 #ifndef FIL_QCONV_FILL_H
 #define FIL_QCONV_FILL_H
+#include "kernels/conv/span.h"
 #include "kernels/q8.h"
 #include "simd/bytes.h"
-
-/* Outputs [from, to) of the n of one output row read inside the input row. */
-typedef struct span {
-  uint32_t from, to;
-} span;
-
-static inline uint32_t steps_to(uint32_t distance, uint32_t step) {
-  return step == 1 ? distance : (distance + step - 1) / step;
-}
-
-/* first: the input column of the span's first output, before the input if negative. */
-static inline span inside(const fil_conv *g, int32_t first, uint32_t n) {
-  int32_t width = (int32_t)g->in_w;
-  uint32_t from = first < 0 ? steps_to((uint32_t)-first, g->sw) : 0;
-  uint32_t to = first < width ? steps_to((uint32_t)(width - first), g->sw) : 0;
-  if (to > n) to = n;
-  if (from > to) from = to;
-  return (span){from, to};
-}
 
 static inline void copy_run(int8_t *to, const int8_t *from, size_t step, uint32_t n) {
   if (step == 1) fil_copy_bytes(to, from, n);
