@@ -167,13 +167,21 @@ static void run_guarded(fil_model *m) {
   free(three.scratch);
 }
 
+/* Of the memory that a run takes beside the file: arena, ports, scratch of threads. */
+static uint64_t run_bytes(const fil_model *m) {
+  uint64_t bytes = m->arena_bytes + 2 * (uint64_t)fil_parallel_scratch(m);
+  for (uint32_t i = 0; i < m->input_count + m->output_count; i++)
+    bytes += m->tensors[m->io[i].tensor].bytes;
+  return bytes;
+}
+
 /* Open exactly `bytes` bytes and run them if accepted and small. Returns fil_open's status. */
 static inline fil_status open_and_run(const uint8_t *data, size_t bytes, int fix) {
   uint8_t *file = exact_copy(data, bytes);
   fil_model m;
   if (fix) repair(file, bytes);
   fil_status status = fil_open(&m, file, bytes);
-  if (status == FIL_OK && m.arena_bytes <= 16u << 20 && m.work <= 1u << 22) run_guarded(&m);
+  if (status == FIL_OK && run_bytes(&m) <= 32u << 20 && m.work <= 1u << 22) run_guarded(&m);
   free(file);
   return status;
 }
