@@ -1,4 +1,4 @@
-"""Count the instructions that a run on arm64 or a microcontroller executes, per symbol and per
+"""Count the instructions that a run under QEMU executes, per symbol and per
 operation.
 
 Emulated time means nothing, but instruction counts under QEMU repeat exactly. The counter is a
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from filigree.packaging import build, sources, targets
-from filigree.packaging.engines import AUTO, Job, Result, board, elements, qemu, wasmtime
+from filigree.packaging import build, emulate, sources, targets
+from filigree.packaging.engines import AUTO, Job, Result, elements, qemu, wasmtime
 from filigree.packaging.errors import TargetFailed, ToolMissing
 
 COMPILERS = ("cc", "gcc", "clang", "clang-19")
@@ -51,12 +51,11 @@ class _Counts:
 def available(target: str = DEFAULT) -> str | None:
     """None if instructions of runs on ``target`` can be counted here, else why not and how to
     install what is missing. Raises UnknownTarget."""
-    program = targets.engine(target).program
-    missing = board.missing() if program == "board" else None
+    program = emulate.PROGRAMS[targets.engine(target).program]
+    user = isinstance(program, qemu.User)
+    missing: str | None = program.plugins_missing() if user else program.missing()
     if missing:
         return missing
-    if program == "qemu" and shutil.which("qemu-aarch64") is None:  # -static takes no plugins
-        return "qemu-aarch64 is not installed (apt-get install qemu-user)"
     if _compiler() is None:
         return "no C compiler for this machine (apt-get install gcc)"
     return None
@@ -125,8 +124,10 @@ def _job(fil: bytes, inputs: Sequence[NDArray[np.generic]], *, isa: str | None, 
 def _counted(job: Job) -> _Counts:
     with tempfile.TemporaryDirectory(prefix="filigree-") as folder:
         out = Path(folder) / "counts"
-        engine = board if job.target.board else qemu
-        said = engine.run(job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}"))
+        name = next(row.program for row in targets.ENGINES if row.target is job.target)
+        said = emulate.PROGRAMS[name].run(
+            job, options=("-plugin", f"{_plugin()},out={out},mark={MARK}")
+        )
         if not out.exists():
             raise ToolMissing("this QEMU does not take plugins", hint="QEMU 6 to 8 do")
         return _parsed(out.read_text(encoding="utf-8"), said)

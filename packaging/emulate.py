@@ -1,10 +1,10 @@
-"""Run a packed model on other targets than this machine: arm64 and microcontrollers under QEMU,
-WebAssembly in node and wasmtime. The runtime is compiled for the target at first use and kept in
-the user's cache folder.
+"""Run a packed model on other targets than this machine: arm64, 32-bit ARM, RISC-V and
+microcontrollers under QEMU, WebAssembly in node and wasmtime. The runtime is compiled for the
+target at first use and kept in the user's cache folder.
 
-Target names: "arm64", "wasm" (node if present, else wasmtime), "wasm-node", "wasm-wasmtime",
-"wasm-relaxed-node", "wasm-relaxed-wasmtime", "wasm-threads-node", "cortex-m0plus", "cortex-m3",
-"cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55".
+Target names: "arm64", "armv7", "riscv64", "wasm" (node if present, else wasmtime), "wasm-node",
+"wasm-wasmtime", "wasm-relaxed-node", "wasm-relaxed-wasmtime", "wasm-threads-node",
+"cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55".
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from filigree.packaging.engines import AUTO, F32, Job, Result, board, elements, 
 from filigree.packaging.errors import ToolMissing
 from filigree.packaging.targets import EITHER, Engine
 
-PROGRAMS: dict[str, ModuleType] = {
-    "qemu": qemu,
+PROGRAMS: dict[str, ModuleType | qemu.User] = {
+    **{user.name: user for user in (qemu.AARCH64, qemu.ARM, qemu.RISCV64)},
     "node": node,
     "wasmtime": wasmtime,
     "board": board,

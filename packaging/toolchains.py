@@ -44,7 +44,7 @@ def find(target: Target) -> Toolchain:
         return toolchain
     if target.board:
         raise ToolMissing(f"no compiler for {target.name}", ["looked for ziglang"], hint=PIP)
-    apt = "clang-19 lld-19" if target.is_wasm else "gcc-aarch64-linux-gnu"
+    apt = "clang-19 lld-19" if target.is_wasm else f"gcc-{target.triple}"
     raise ToolMissing(
         f"no compiler for {target.name}",
         [f"looked for ziglang and {'clang with wasm-ld' if target.is_wasm else 'a C compiler'}"],
@@ -86,7 +86,7 @@ def _linux(target: Target) -> Iterator[Toolchain]:
         yield Toolchain("ziglang", _zig_clang(program, target), (gcc, "-static"))
     if program:
         musl = target.triple.replace("-gnu", "-musl")
-        link = (str(program), "cc", "-target", musl, "-static")
+        link = (str(program), "cc", "-target", musl, *target.link, "-static")
         yield Toolchain("ziglang", _zig_clang(program, target), link)
     if gcc:
         yield Toolchain("gcc", (gcc,), (gcc, "-static"))

@@ -16,7 +16,7 @@ from filigree.packaging.targets import MCUS
 if TYPE_CHECKING:
     from filigree.cli.tasks.counting import Counted, Counts
 
-TARGETS = ("arm64", *(row.name for row in MCUS))
+TARGETS = ("arm64", "armv7", "riscv64", *(row.name for row in MCUS))
 
 
 @register("count", "Count the instructions of every layer on arm64 or a microcontroller.")

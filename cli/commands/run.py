@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     F32 = NDArray[np.float32]
     Run = Callable[..., Any]
 
-TARGETS = ("host", "arm64", "wasm", *(row.name for row in MCUS))
+TARGETS = ("host", "arm64", "armv7", "riscv64", "wasm", *(row.name for row in MCUS))
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Result:
     default="host",
     show_default=True,
     metavar="TARGET",
-    help="host, or emulated: arm64, wasm, cortex-m0plus, -m3, -m4, -m7, -m33, -m55.",
+    help="host, or emulated: arm64, armv7, riscv64, wasm, cortex-m0plus, -m3, -m4, -m7, -m33, "
+    "-m55.",
 )
 @click.option("--isa", help="Force an instruction set (filigree doctor lists them).")
 @threads_option

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     type=names,
     default="host",
     metavar="TARGET,...",
-    help="host, arm64, wasm, wasm-threads-node, cortex-m0plus, -m3, -m4, -m7, -m33, -m55; "
-    "all: whatever can run here.  [default: host]",
+    help="host, arm64, armv7, riscv64, wasm, wasm-threads-node, cortex-m0plus, -m3, -m4, -m7, "
+    "-m33, -m55; all: whatever can run here.  [default: host]",
 )
 @click.option(
     "--isa",

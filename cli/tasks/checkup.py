@@ -54,7 +54,11 @@ PACKAGES = (
 
 # (programs of which one is enough, what they enable, Debian package)
 TOOLS = (
-    (("qemu-aarch64", "qemu-aarch64-static"), "verify --on arm64, count", "qemu-user"),
+    (
+        ("qemu-aarch64", "qemu-aarch64-static"),
+        "verify --on arm64, armv7, riscv64, count",
+        "qemu-user",
+    ),
     (("aarch64-linux-gnu-gcc",), "verify --on arm64 without ziglang", "gcc-aarch64-linux-gnu"),
     (
         ("qemu-system-arm",),

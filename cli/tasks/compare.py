@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # of the output range: what float32 arithmetic may differ by
 STEP = 1.001  # a step, of outputs that are floats again
 CORES = tuple(row.name for row in MCUS)
-TARGETS = ("host", "arm64", "wasm", "wasm-threads-node", *CORES)
+TARGETS = ("host", "arm64", "armv7", "riscv64", "wasm", "wasm-threads-node", *CORES)
 ENGINES = {
     "arm64": ("arm64",),
+    "armv7": ("armv7",),
+    "riscv64": ("riscv64",),
     "wasm": ("wasm-node", "wasm-wasmtime"),
     "wasm-threads-node": ("wasm-threads-node",),
     **{name: (name,) for name in CORES},
@@ -43,6 +45,8 @@ ENGINES = {
 NARROW = {"arm64": ("neon_fp16",)}  # of packed models with activations of float16
 ISAS = {
     "arm64": ("neon",),
+    "armv7": ("neon",),
+    "riscv64": (SCALAR,),
     "wasm": ("wasm", "wasm_relaxed"),
     "wasm-threads-node": ("wasm",),
     **{row.name: row.isas or (SCALAR,) for row in MCUS},

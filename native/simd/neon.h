@@ -1,8 +1,13 @@
-/* NEON of 64-bit ARM: see simd.h. With FIL_TARGET_NEON_FP16, activations are halves on the way. */
-#include <arm_neon.h>
+/* NEON of 64-bit and 32-bit ARM: see simd.h. With FIL_TARGET_NEON_FP16, activations are halves on
+ * the way. */
+#include "simd/arm.h"
 
-#define VL            4
+#define VL 4
+#if defined(__aarch64__)
 #define FIL_REGISTERS 32
+#else
+#define FIL_REGISTERS 16
+#endif
 typedef float32x4_t vf;
 typedef uint32x4_t vm;
 

@@ -1,7 +1,7 @@
 /* Vectors of 16 bytes on NEON: b16 bytes, s4 int32, f4 floats. */
 #ifndef FIL_Q8_NEON_H
 #define FIL_Q8_NEON_H
-#include <arm_neon.h>
+#include "simd/arm.h"
 #include "simd/inline.h"
 
 typedef int8x16_t b16;

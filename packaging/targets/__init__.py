@@ -30,9 +30,9 @@ class Board:
 class Target:
     """One build of the runner. ``triple`` is clang's name of the machine; ``isas`` are linked in
     beside scalar, slowest first; ``runner`` are files of native/runner; ``flags`` go to every file,
-    ``link`` to wasm-ld; ``cpu`` is what QEMU pretends to be: the oldest that the build promises to
-    run on, and ``cpus`` the oldest with an instruction set that this one lacks. ``board`` is there
-    for microcontrollers alone, where one image has runtime and model."""
+    ``link`` to wasm-ld or zig cc; ``cpu`` is what QEMU pretends to be: the oldest that the build
+    promises to run on, and ``cpus`` the oldest with an instruction set that this one lacks.
+    ``board`` is there for microcontrollers alone, where one image has runtime and model."""
 
     name: str
     family: str
@@ -63,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Engine:
-    """A name that users give: a target and what runs it ("qemu", "node", "wasmtime", "board")."""
+    """A name that users give: a target and what runs it ("qemu-aarch64", "node", "board" ...)."""
 
     name: str
     target: Target
@@ -119,6 +119,13 @@ TARGETS = (
         cpu="cortex-a53",
         cpus=(("neon_fp16", "cortex-a76"),),
     ),
+    Target(
+        *("armv7", "armv7", "arm-linux-gnueabihf", ("neon",), ("main.c",)),
+        ("-march=armv7-a", "-mfpu=neon-vfpv4"),
+        cpu="cortex-a7",
+        link=("-mcpu=cortex_a7",),
+    ),
+    Target("riscv64", "riscv64", "riscv64-linux-gnu", (), ("main.c",), cpu="rv64"),
     Target("wasm", "wasm", "wasm32", ("wasm",), ("wasm.c",), WASM_FLAGS),
     Target("wasm-relaxed", "wasm", "wasm32", ("wasm", "wasm_relaxed"), ("wasm.c",), WASM_FLAGS),
     Target(
@@ -137,7 +144,9 @@ def target(name: str) -> Target:
 
 # "wasm" alone is whatever is present, node first.
 ENGINES = (
-    Engine("arm64", target("arm64"), "qemu"),
+    Engine("arm64", target("arm64"), "qemu-aarch64"),
+    Engine("armv7", target("armv7"), "qemu-arm"),
+    Engine("riscv64", target("riscv64"), "qemu-riscv64"),
     Engine("wasm-node", target("wasm"), "node"),
     Engine("wasm-wasmtime", target("wasm"), "wasmtime"),
     Engine("wasm-relaxed-node", target("wasm-relaxed"), "node"),

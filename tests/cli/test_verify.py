@@ -135,7 +135,7 @@ def test_unknown_target_and_isa(cli: Cli, onnx_file: Path, fil_file: Path) -> No
     done = cli("verify", fil_file, "--against", onnx_file, "--on", "host,vax")
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "error: --on vax: unknown; known: host, arm64, wasm, wasm-threads-node, "
+        "error: --on vax: unknown; known: host, arm64, armv7, riscv64, wasm, wasm-threads-node, "
         f"{', '.join(compare.CORES)}, all\n"
     )
     done = cli("verify", fil_file, "--against", onnx_file, "--isa", "mmx")

@@ -23,6 +23,7 @@ FLAGS = (
     *("-std=c11", "-O3", "-fPIC", "-ffreestanding", "-fno-math-errno", "-Wall", "-Werror"),
     *os.environ.get("CFLAGS", "").split(),
 )
+ISA_OBJECT = "-native-runtime-isa.c.o"
 HOSTED = ("-std=c11", "-O2", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 
 
@@ -112,26 +113,42 @@ def _made() -> Path | RuntimeError:
         return error
 
 
-def _built() -> Path:
+@cache
+def folder() -> Path:
+    """Where the library and its object files are, under a hash of all that they are made of."""
     digest = hashlib.sha256(repr((compiler(), FLAGS, HOSTED, _units())).encode())
     local = [HERE / name for name in ("support.c", "support.h")]
     for path in [*sources.headers(), *(u.source for u in _units()), *local]:
         digest.update(path.read_bytes())
-    folder = ROOT / "build" / f"kernels-{digest.hexdigest()[:16]}"
-    made = folder / "libkernels.so"
+    return ROOT / "build" / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def objects() -> list[Path]:
+    """The object files of the library, built if they are not there."""
+    load()
+    return [_object(unit) for unit in _units()]
+
+
+def _built() -> Path:
+    made = folder() / "libkernels.so"
     if made.exists():
         return made
-    folder.mkdir(parents=True, exist_ok=True)
+    folder().mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(lambda u: _compile(u, folder), _units()))
-    part = folder / f"libkernels.{os.getpid()}"
+        objects = list(pool.map(_compile, _units()))
+    part = folder() / f"libkernels.{os.getpid()}"
     call(str(compiler()), *HOSTED, "-shared", str(HERE / "support.c"), *objects, "-o", str(part))
     part.replace(made)
     return made
 
 
-def _compile(unit: Unit, folder: Path) -> str:
-    made = str(folder / "-".join([unit.isa, *unit.source.parts[-3:]])) + ".o"
+def _object(unit: Unit) -> Path:
+    name = "-".join([unit.isa, *unit.source.parts[-3:]])
+    return folder() / f"{name}.o"
+
+
+def _compile(unit: Unit) -> str:
+    made = str(_object(unit))
     call(str(compiler()), *FLAGS, *includes(), *unit.flags, "-c", str(unit.source), "-o", made)
     return made
 

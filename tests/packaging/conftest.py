@@ -15,6 +15,8 @@ from tests.native import tiny
 F32 = NDArray[np.float32]
 ENGINES = (
     "arm64",
+    "armv7",
+    "riscv64",
     "wasm-node",
     "wasm-wasmtime",
     "wasm-relaxed-node",
@@ -23,7 +25,10 @@ ENGINES = (
     *(row.name for row in targets.MCUS),
 )
 SMALL = tuple(row.name for row in targets.MCUS)  # of memory
-TOOLS = {"qemu": "qemu", "node": "node", "wasmtime": "wasmtime", "board": "qemu_system_arm"}
+TOOLS = {
+    **dict.fromkeys(("qemu-aarch64", "qemu-arm", "qemu-riscv64"), "qemu"),
+    **{"node": "node", "wasmtime": "wasmtime", "board": "qemu_system_arm"},
+}
 
 
 def need_engine(name: str) -> None:

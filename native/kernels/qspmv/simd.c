@@ -71,7 +71,7 @@ FIL_INLINE inputs spread(const int8_t *x, places by) {
 }
 
 #elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
-#include <arm_neon.h>
+#include "simd/arm.h"
 
 enum { WIDE = 16, PARTS = 2 };
 
