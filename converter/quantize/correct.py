@@ -2,7 +2,9 @@
 
 Empirical, layer by layer in the order of the graph, each behind the corrected ones before it
 (Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019,
-section 4.2, with data).
+section 4.2, with data). Means over few samples are uncertain themselves, and a correction by chance
+is noise: those of a layer are shrunk together by the share of their squares that their variance
+explains (James and Stein's positive part, "Estimation with quadratic loss", 1961).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def biases(
     for i, name in enumerate(names):
         result = _result(ours[name])
         found = _means(quantised, [result], data)[result]
-        _shift(quantised, ours[name], wanted[_result(theirs[name])] - found)
+        _shift(quantised, ours[name], certain(wanted[_result(theirs[name])] - found))
         if progress is not None:
             progress("correcting", (i + 1) / len(names))
 
@@ -55,16 +57,23 @@ def copy(source: ir.Model, target: ir.Model, layers: Sequence[str]) -> None:
 
 
 def _means(model: ir.Model, values: Sequence[str], data: Data) -> dict[str, F64]:
-    """The mean of each value per channel (axis 1)."""
+    """The means of each value per sample and channel (axis 1): [samples, channels]."""
     runner = Runner(model, values)
-    sums: dict[str, F64] = {}
-    batches = list(data.batches(runner.batch))
-    for x in batches:
+    rows: dict[str, list[F64]] = {name: [] for name in values}
+    for x in data.batches(runner.batch):
         for name, seen in zip(values, runner.run(x), strict=True):
-            axes = tuple(a for a in range(seen.ndim) if a != 1)
-            mean = seen.mean(axis=axes, dtype=np.float64)
-            sums[name] = sums.get(name, np.zeros(mean.shape)) + mean
-    return {name: total / len(batches) for name, total in sums.items()}
+            axes = tuple(range(2, seen.ndim))
+            rows[name].append(seen.mean(axis=axes, dtype=np.float64))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
+
+
+def certain(shifts: F64) -> F64:
+    """The mean of each column of [samples, channels], less what chance makes of all of them."""
+    mean = shifts.mean(axis=0)
+    if len(shifts) == 1 or not mean.any():
+        return mean
+    chance = shifts.var(axis=0, ddof=1) / len(shifts)
+    return mean * max(0.0, 1 - float(chance.sum() / (mean**2).sum()))
 
 
 def _bias_of(node: ir.Node) -> ir.Node | None:

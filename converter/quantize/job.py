@@ -25,6 +25,7 @@ from filigree.converter.quantize.ranges import METHODS, Histogram, Params, choos
 
 MOST_BATCH = 16
 JUDGED = 64  # samples that tell how sensitive a layer is
+CORRECTED = 128  # samples that tell what rounding does to means
 WEIGHTS = ("minmax", "mse")
 
 
@@ -150,7 +151,8 @@ class _Job:
         model = self._rounded(self._batch, keep)
         if self.options.bias_correction:
             quantised = [n for n in self.layers if n not in keep]
-            correct.biases(self.exact, model, quantised, self._some(), progress=self._tell)
+            some = self._some(CORRECTED)
+            correct.biases(self.exact, model, quantised, some, progress=self._tell)
         return model, judge.accuracy(model, self.data)
 
     def _rounded(self, batch: int, keep: Set[str]) -> ir.Model:
@@ -159,8 +161,8 @@ class _Job:
         qdq.insert(model, where, self._params(where), self.options.weights)
         return model
 
-    def _some(self) -> Data:
-        most = max(self._batch, JUDGED // self._batch * self._batch)
+    def _some(self, samples: int) -> Data:
+        most = max(self._batch, samples // self._batch * self._batch)
         labels = None if self.data.y is None else self.data.y[:most]
         return Data(self.data.x[:most], labels)
 
@@ -177,7 +179,7 @@ class _Job:
             [n for n in self.layers if n not in self.keep],
             lambda layer: self._rounded(self._batch, self._all_but(layer)),
             outputs,
-            self._some(),
+            self._some(JUDGED),
             progress=self._tell,
         )
         for layer in sorted(self.alone, key=lambda n: self.alone[n]):
@@ -196,7 +198,7 @@ class _Job:
         pairs = {}
         for name, value in results.items():
             pairs[name] = (value, f"{value}.rounded" if f"{value}.rounded" in there else value)
-        some = self._some()
+        some = self._some(JUDGED)
         outputs = {v.name or "": v.name or "" for v in self.exact.graph.outputs}
         levels = judge.signal_to_noise(self.exact, made, dict(pairs.values()) | outputs, some)
         layers = tuple(

@@ -26,7 +26,7 @@ from tests.conftest import DATA
 from tests.models.halves import F32, outputs, samples
 from tests.models.zoo import ZOO, Entry
 
-CALIBRATED = 64
+CALIBRATED = 128
 
 
 def calibration(x: F32) -> Data:
