@@ -107,7 +107,7 @@ def _runner_up(
     for name in (DENSE, *SPARSE):
         if name == taken:
             continue
-        rows = SPARSE.get(name) or patterns.dense_block_rows(shape.kind)
+        rows = SPARSE.get(name) or patterns.dense_block_rows(shape.kind, shape.rows)
         stats = (
             patterns.dense_stats(shape.rows, shape.cols, block_rows=rows)
             if name == DENSE

@@ -108,7 +108,8 @@ def packed(matrix: F32, kind: int, pattern: str) -> Weights:
     bias = np.zeros(len(matrix), np.float32)
     packing: Packing
     if pattern == DENSE:
-        packing = patterns.encode_dense(matrix, bias, block_rows=patterns.dense_block_rows(kind))
+        height = patterns.dense_block_rows(kind, len(matrix))
+        packing = patterns.encode_dense(matrix, bias, block_rows=height)
     else:
         packing = patterns.encode(matrix, bias, block_rows=SPARSE[pattern])
     return Weights("layer", matrix, bias, packing)

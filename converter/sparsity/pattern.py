@@ -53,11 +53,13 @@ class _Steps:
     bridges: Ints  # [present]
 
 
-def dense_block_rows(kind: int) -> int:
-    """The block height in which kernels of an op kind want their dense weights."""
+def dense_block_rows(kind: int, rows: int) -> int:
+    """The block height in which kernels of an op kind want the dense weights of a layer with
+    ``rows``: no higher than holds them all."""
     if float_kind(kind) == c.FIL_OP_DWCONV:
         return 1
-    return 16 if float_kind(kind) == c.FIL_OP_SPMV else 8
+    most = 16 if float_kind(kind) == c.FIL_OP_SPMV else 8
+    return min(most, 1 << (rows - 1).bit_length())
 
 
 def block_mask(matrix: F32, block_rows: int) -> Mask:

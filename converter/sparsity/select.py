@@ -144,7 +144,7 @@ def _shapes(program: Program) -> dict[str, Shape]:
 def _encode(layer: _Layer, pattern: str) -> Packing:
     w, dtype = layer.weights, layer.stored.dtype
     if pattern == DENSE:
-        height = patterns.dense_block_rows(layer.shape.kind)
+        height = patterns.dense_block_rows(layer.shape.kind, layer.shape.rows)
         return patterns.encode_dense(w.matrix, w.bias, block_rows=height, dtype=dtype)
     return patterns.encode(w.matrix, w.bias, block_rows=SPARSE[pattern], dtype=dtype)
 
@@ -179,7 +179,8 @@ def _as_asked(layer: _Layer, found: _Candidate, dense: _Candidate) -> Choice:
 
 
 def _dense(layer: _Layer) -> _Candidate:
-    shape, height = layer.shape, patterns.dense_block_rows(layer.shape.kind)
+    shape = layer.shape
+    height = patterns.dense_block_rows(shape.kind, shape.rows)
     stats = patterns.dense_stats(
         shape.rows, shape.cols, block_rows=height, dtype=layer.stored.dtype
     )

@@ -36,7 +36,7 @@ class Timer:
     def dense(self, name: str) -> float:
         """The layer stored dense."""
         shape = self.shapes[name]
-        rows = dense_block_rows(shape.kind)
+        rows = dense_block_rows(shape.kind, shape.rows)
         blocks = -(-shape.rows // rows) * shape.cols
         return self.table.predict(shape, DENSE, blocks=blocks, block_rows=rows)
 
