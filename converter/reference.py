@@ -387,11 +387,16 @@ def _qpool(s: _Step, g: PoolParams) -> None:
             found[at_out] += x[at_in] - zero
     taps = _counts(g)
     count = np.maximum(_counts(_padded(g)) if g.mode == c.FIL_POOL_AVG_PAD else taps, 1)
-    mean = found.astype(np.float32) * (
-        _ratio(s.quant(0).scale, s.quant().scale) / count.astype(np.float32)
-    )
-    made = s.kept(found) if is_max else s.rescaled(mean)
-    made = np.where(taps > 0, made, s.kept(np.asarray(s.quant().zero, np.float64)))
+    if g.mode == c.FIL_POOL_AVG_AWAY:
+        whole = found + taps * zero
+        made = s.kept(np.sign(whole) * np.floor(np.abs(whole) / count + 0.5))
+    elif is_max:
+        made = s.kept(found)
+    else:
+        ratio = _ratio(s.quant(0).scale, s.quant().scale) / count.astype(np.float32)
+        made = s.rescaled(found.astype(np.float32) * ratio)
+    nothing = 0 if g.mode == c.FIL_POOL_AVG_AWAY else s.quant().zero
+    made = np.where(taps > 0, made, s.kept(np.asarray(nothing, np.float64)))
     s.write(made.reshape(g.channels, -1), (s.pitch(s.op.output), 1))
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 MARK = "filigree.mark"
 GRID = "filigree.grid"
 PORT = "filigree.port"
+TIES, AWAY = "filigree.ties", "away"  # of a node's metadata: how its integer result is rounded
 
 LOW, HIGH = -128, 127
 ROW_SCALES = 3  # the input of an int8 layer that holds the scale of each row of its weights

@@ -5,7 +5,7 @@
 fil_status fil_pool_shape(const fil_model *m, const fil_op *op, uint64_t *work) {
   const fil_pool *g = &op->p.pool;
   if (!fil_op_takes(op, FIL_TAKES_X | FIL_TAKES_ACT)) return FIL_E_OP;
-  if (g->mode > FIL_POOL_AVG_PAD) return FIL_E_OP;
+  if (g->mode > FIL_POOL_AVG_AWAY) return FIL_E_OP;
   if (g->reserved[0] | g->reserved[1] | g->reserved[2]) return FIL_E_OP;
   if (!fil_axis_ok(g->in_h, g->out_h, g->kh, g->sh, g->dh)) return FIL_E_OP;
   if (!fil_axis_ok(g->in_w, g->out_w, g->kw, g->sw, g->dw)) return FIL_E_OP;

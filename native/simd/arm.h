@@ -47,7 +47,7 @@ FIL_INLINE int16x8_t vqmovn_high_s32(int16x4_t low, int32x4_t a) {
 FIL_INLINE int8x16_t vqmovn_high_s16(int8x8_t low, int16x8_t a) {
   return vcombine_s8(low, vqmovn_s16(a));
 }
-#define vdup_laneq_s16(a, lane) \
+#define vdup_laneq_s16(a, lane)                                                                    \
   vdup_lane_s16((lane) < 4 ? vget_low_s16(a) : vget_high_s16(a), (lane) % 4)
 FIL_INLINE int8x16_t vqtbl1q_s8(int8x16_t table, uint8x16_t index) {
   int8x8x2_t t = {{vget_low_s8(table), vget_high_s8(table)}};

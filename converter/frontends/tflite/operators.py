@@ -25,6 +25,7 @@ from filigree.converter.frontends.tflite.graph import (
     Refused,
     held_axis,
 )
+from filigree.converter.quantize.marks import AWAY, TIES
 from filigree.native import enums as c
 
 Lower = Callable[[Builder, Operator], None]
@@ -166,6 +167,9 @@ def _bias(b: Builder, op: Operator, rows: int) -> ir.Value | None:
 def average_pool(b: Builder, op: Operator) -> None:
     o, attributes = _window(b, op)
     y = b.node("AveragePool", [b.real(op.inputs[0])], main=True, **attributes)
+    maker = y.producer()
+    assert maker is not None
+    maker.metadata_props[TIES] = AWAY
     b.set(op.outputs[0], _activated(b, y, o.FusedActivationFunction()))
 
 

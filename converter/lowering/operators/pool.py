@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx_ir as ir
 
 from filigree.converter.lowering.builder import Builder, Refused
@@ -15,7 +17,10 @@ from filigree.converter.lowering.operators.window import Window, as_planes, wind
 from filigree.converter.lowering.program import PoolParams
 from filigree.converter.lowering.view import View
 from filigree.converter.passes.graph import dims
+from filigree.converter.quantize.marks import AWAY, TIES, Quant
 from filigree.native import enums as c
+
+MOST_AWAY = 1 << 11  # taps: native/runtime/ops/qpool.c
 
 
 @operator("MaxPool", note="1-D and 2-D; without indices")
@@ -29,11 +34,20 @@ def average_pool(b: Builder, node: ir.Node) -> None:
     _pool(b, node, c.FIL_POOL_AVG_PAD if padded else c.FIL_POOL_AVG)
 
 
+def _mode(b: Builder, node: ir.Node, x: View, mode: int, quant: Quant | None) -> int:
+    """Means of integers may have to round ties as the model's own runtime does."""
+    taps = math.prod(node.attributes.get_ints("kernel_shape", []))
+    away = node.metadata_props.get(TIES) == AWAY and taps <= MOST_AWAY
+    keeps = quant is not None and quant == b.quant_of(x)
+    return c.FIL_POOL_AVG_AWAY if mode == c.FIL_POOL_AVG and away and keeps else mode
+
+
 def _pool(b: Builder, node: ir.Node, mode: int) -> None:
     quant = int8_result(b, node, node.inputs[:1])
     x = as_planes(operand(b, node.inputs[0], quant))
     if mode == c.FIL_POOL_MAX and quant is not None:
         quant = b.quant_of(x)  # rounding again comes later
+    mode = _mode(b, node, x, mode, quant)
     value = only_first_output(node)
     kernel = tuple(node.attributes.get_ints("kernel_shape", []))
     if len(kernel) != len(dims(value)) - 2:

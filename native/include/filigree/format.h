@@ -98,7 +98,8 @@ typedef enum fil_qmap_fn {
 typedef enum fil_pool_mode {
   FIL_POOL_MAX = 0,
   FIL_POOL_AVG = 1,
-  FIL_POOL_AVG_PAD = 2
+  FIL_POOL_AVG_PAD = 2,
+  FIL_POOL_AVG_AWAY = 3 /* of integers as they are; ties go away from 0 */
 } fil_pool_mode;
 
 typedef enum fil_reduce_fn {

@@ -2,6 +2,7 @@
 #include "runtime/shapes.h"
 
 fil_status fil_pool_check(const fil_model *m, const fil_op *op, uint64_t *work) {
+  if (op->p.pool.mode == FIL_POOL_AVG_AWAY) return FIL_E_OP;
   return fil_pool_shape(m, op, work);
 }
 

@@ -3,13 +3,17 @@
 #include "runtime/registry.h"
 
 enum { MOST_TAPS = 1 << 22 }; /* so that a sum fits int32 */
+enum { MOST_AWAY = 1 << 11 }; /* taps whose means lie further from a tie than AWAY moves them */
+static const float AWAY = 1.0f + 0x1p-21f;
 
 fil_status fil_qpool_check(const fil_model *m, const fil_op *op, uint64_t *work) {
   const fil_pool *g = &op->p.pool;
   if (!fil_q8_ok(m, op) || fil_mul(g->kh, g->kw) > MOST_TAPS) return FIL_E_OP;
   fil_status status = fil_pool_shape(m, op, work);
   if (status < 0) return status;
-  return g->mode != FIL_POOL_MAX || fil_q8_same(m, op) ? FIL_OK : FIL_E_OP;
+  if (g->mode == FIL_POOL_AVG_AWAY && fil_mul(g->kh, g->kw) > MOST_AWAY) return FIL_E_OP;
+  int keeps = g->mode == FIL_POOL_MAX || g->mode == FIL_POOL_AVG_AWAY;
+  return !keeps || fil_q8_same(m, op) ? FIL_OK : FIL_E_OP;
 }
 
 void fil_qpool_run(const fil_run_state *s, const fil_op *op) {
@@ -25,6 +29,8 @@ void fil_qpool_run(const fil_run_state *s, const fil_op *op) {
       .multiplier = fil_scale_ratio(s->m, op),
       .q = fil_rescale_of(s, op),
   };
+  if (g.mode == FIL_POOL_AVG_AWAY)
+    g.mode = FIL_POOL_AVG, a.x_zero = 0, a.q.zero = 0, a.multiplier = AWAY;
   g.channels = planes.end - planes.first;
   if (fil_is_empty(planes)) return;
   a.x += (size_t)planes.first * a.x_pitch;

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from filigree.converter import convert
+from filigree.converter import convert, reference
 from filigree.converter.frontends import tflite
 from filigree.converter.passes.graph import constant
 from filigree.native import enums as c
+from filigree.native.model import Model, isas
 from tests.converter.tflite.nets import Net
 from tests.converter.tflite.test_operators import (
     CLOSE,
@@ -229,3 +230,21 @@ def test_quantise_and_dequantise(chain: str, shape: tuple[int, ...], tmp_path: P
     step = 1 if want.dtype != np.float32 else 0.051
     gap = np.abs(got.astype(np.float64) - want.astype(np.float64))
     assert np.mean(gap < 1e-6) >= 0.95 and gap.max() <= step
+
+
+def test_means_of_int8_round_ties_as_tflite_does(tmp_path: Path) -> None:
+    """Of the integers as they are, away from zero, whatever they stand for."""
+    file, scales = File(), Scales([0.1], [-128])
+    x = file.tensor("x", (1, 4, 6, 5), dtype="int8", scales=scales)
+    y = file.tensor("y", (1, 2, 3, 5), dtype="int8", scales=scales)
+    fields = {"Padding": 1, "StrideH": 2, "StrideW": 2, "FilterHeight": 2, "FilterWidth": 2}
+    file.operator("AVERAGE_POOL_2D", [x], [y], "Pool2DOptions", **fields)
+    file.inputs, file.outputs = [x], [y]
+    made = convert(saved(file.finish(), tmp_path))
+    given = np.random.default_rng(2).integers(-128, 128, (1, 4, 6, 5)).astype(np.int8)
+    sums = given.astype(int).reshape(2, 2, 3, 2, 5).sum(axis=(1, 3))[None]
+    want = np.sign(sums) * ((np.abs(sums) + 2) // 4)
+    assert (sums % 4 == 2).sum() > 3
+    for isa in isas():
+        np.testing.assert_array_equal(Model.from_bytes(made.data, isa=isa).run(given), want)
+    np.testing.assert_array_equal(reference.run(made.program, given)[0], want)
