@@ -69,11 +69,12 @@ def _means(model: ir.Model, values: Sequence[str], data: Data) -> dict[str, F64]
 
 def certain(shifts: F64) -> F64:
     """The mean of each column of [samples, channels], less what chance makes of all of them."""
-    mean = shifts.mean(axis=0)
+    mean: F64 = shifts.mean(axis=0)
     if len(shifts) == 1 or not mean.any():
         return mean
     chance = shifts.var(axis=0, ddof=1) / len(shifts)
-    return mean * max(0.0, 1 - float(chance.sum() / (mean**2).sum()))
+    shrunk: F64 = mean * max(0.0, 1 - float(chance.sum() / (mean**2).sum()))
+    return shrunk
 
 
 def _bias_of(node: ir.Node) -> ir.Node | None:

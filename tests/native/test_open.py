@@ -535,6 +535,8 @@ INT8 = [
     ("ops", 1, "scratch_bytes", 27 * c.FIL_TILE - 1, ("E_BOUNDS", 1)),
     ("ops", 2, "kind", c.FIL_OP_DWCONV, ("E_OP", 2)),
     ("ops", 5, "p.pool.mode", c.FIL_POOL_MAX, ("OK", -1)),
+    ("ops", 5, "p.pool.mode", c.FIL_POOL_AVG_AWAY, ("OK", -1)),
+    ("ops", 5, "p.pool.mode", c.FIL_POOL_AVG_AWAY + 1, ("E_OP", 5)),
     ("ops", 9, "y_offset", 1, ("E_OP", 9)),
     ("ops", 9, "act", c.FIL_ACT_CLAMP, ("E_OP", 9)),
     ("ops", 10, "act", c.FIL_ACT_CLAMP, ("E_OP", 10)),
@@ -555,9 +557,10 @@ def test_int8_is_accepted(lanes: int) -> None:
     assert status_of(tiny.eight(lanes=lanes).encode()) == ("OK", -1)
 
 
-def test_int8_max_pools_keep_their_scale() -> None:
+@pytest.mark.parametrize("mode", [c.FIL_POOL_MAX, c.FIL_POOL_AVG_AWAY])
+def test_int8_pools_of_integers_keep_their_scale(mode: int) -> None:
     t = tiny.eight()
-    put("ops", 5, "p.pool.mode", c.FIL_POOL_MAX)(t)
+    put("ops", 5, "p.pool.mode", mode)(t)
     put("tensors", t.ops[5].out, "scale", 0.5)(t)
     assert status_of(t.encode()) == ("E_OP", 5)
 
