@@ -105,9 +105,9 @@ def units(target: Target) -> list[Unit]:
     have = tuple(sources.have_define(isa) for isa in target.isas)
     core = [Unit(path, (*have, *_fast(target, path))) for path in sources.core()]
     simd = [
-        Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
+        Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa), *_fast(target, path)), isa)
         for isa in target.isas
-        for path in sources.simd()
+        for path in sources.simd(isa)
     ]
     return [*core, *simd, *(Unit(path, have) for path in _bare_runner(target))]
 

@@ -10,6 +10,8 @@ from pathlib import Path
 OP_ROW = re.compile(r"^X\((\w+), .*\)$", re.MULTILINE)
 ISA_ROW = re.compile(r"^X\((\w+),\s*(\w+),\s*(\d+)\)", re.MULTILINE)
 FLAGS_ROW = re.compile(r"^set\(FIL_FLAGS_(\w+)([^)]*)\)", re.MULTILINE)
+INT8_ROW = re.compile(r"^set\(FIL_(INT8)_ISAS([^)]*)\)", re.MULTILINE)
+KERNEL_ROW = re.compile(r"^X\((\w+)\)$", re.MULTILINE)
 ISAS_ROW = re.compile(r"^set\(FIL_ISAS_(\w+)([^)]*)\)", re.MULTILINE)
 
 CORE = ("runtime/*.c", "runtime/ops/*.c", "kernels/*.c", "kernels/*/ref.c")
@@ -32,9 +34,14 @@ def core() -> list[Path]:
     return _glob(CORE)
 
 
-def simd() -> list[Path]:
-    """The C files compiled once per instruction set, sorted."""
-    return _glob(SIMD)
+def simd(isa: str = "") -> list[Path]:
+    """The C files compiled once per instruction set, sorted; for ``isa``, of int8 kernels alone if
+    CMakeLists.txt says so."""
+    found = _glob(SIMD)
+    if isa not in _cmake_rows(INT8_ROW).get("INT8", ()):
+        return found
+    text = (native() / "kernels" / "q8.def").read_text(encoding="utf-8")
+    return [path for path in found if path.parent.name in KERNEL_ROW.findall(text)]
 
 
 def hosted() -> list[Path]:

@@ -15,6 +15,10 @@
 #define FIL_ENTRY_1(kernel, isa) fil_##kernel##_##isa
 #endif
 
+#ifndef FIL_Q8_H /* a kernel of floats: instruction sets of int8 alone take the scalar one */
+#define helium scalar
+#endif
+
 #define X(NAME, name, lanes) void FIL_NAME(FIL_TABLE, name)(const FIL_NAME(FIL_TABLE, args) *);
 #include "filigree/isa.def"
 #undef X
@@ -24,3 +28,4 @@ const FIL_NAME(FIL_TABLE, kernel) FIL_NAME(FIL_TABLE, by_isa)[FIL_ISA_COUNT] = {
 #include "filigree/isa.def"
 #undef X
 };
+#undef helium

@@ -31,6 +31,9 @@
 #ifndef FIL_HAVE_AVX512
 #define FIL_HAVE_AVX512 0
 #endif
+#ifndef FIL_HAVE_HELIUM
+#define FIL_HAVE_HELIUM 0
+#endif
 #ifndef FIL_OPS
 #define FIL_OPS "filigree/op.def"
 #endif

@@ -75,10 +75,12 @@ WASM_FLAGS = ("-msimd128", "-mbulk-memory")
 WASM_THREADS = ("--import-memory", "--shared-memory", "--max-memory=2147483648")
 
 
-def _core(name: str, triple: str, *flags: str, board: Board) -> Target:
+def _core(
+    name: str, triple: str, *flags: str, board: Board, isas: tuple[str, ...] = ()
+) -> Target:
     """A microcontroller, named as its core."""
     compile = (f"-mcpu={name}", *flags)
-    return Target(name, name, triple, (), ("mcu.c", "mcu_start.c"), compile, board=board)
+    return Target(name, name, triple, isas, ("mcu.c", "mcu_start.c"), compile, board=board)
 
 
 # Memory as parts with such cores have it (RP2040, SAM3X, STM32F4, F767, U575). QEMU has a v6-M core
@@ -110,6 +112,7 @@ MCUS = (
     _core(
         *("cortex-m55", "thumbv8.1m.main-none-eabihf"),
         board=Board("mps3-an547", 512 * KIB, 512 * KIB, harness=0x21000000),
+        isas=("helium",),
     ),
 )
 

@@ -82,7 +82,7 @@ def kernel_units(isas_built: tuple[str, ...]) -> list[Unit]:
     return [Unit(path, have) for path in core] + [
         Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
         for isa in isas_built
-        for path in sources.simd()
+        for path in sources.simd(isa)
     ]
 
 

@@ -4,10 +4,17 @@
 #include "kernels/conv/span.h"
 #include "kernels/q8.h"
 #include "simd/bytes.h"
+#if FIL_TARGET_HELIUM
+#include "simd/q8_helium.h"
+#endif
 
 static inline void copy_run(int8_t *to, const int8_t *from, size_t step, uint32_t n) {
+#if FIL_TARGET_HELIUM
+  if (step < FIL_APART) copy_apart(to, from, (uint32_t)step, (int32_t)n);
+#else
   if (step == 1) fil_copy_bytes(to, from, n);
   else if (step == 2) fil_copy_halves(to, from, n);
+#endif
   else
     for (uint32_t j = 0; j < n; j++) to[j] = from[j * step];
 }

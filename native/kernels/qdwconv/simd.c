@@ -250,6 +250,9 @@ FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], con
 
 void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
 
+#elif FIL_TARGET_HELIUM
+#include "kernels/qdwconv/helium.h"
+
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
 #include "simd/q8_wasm.h"
 /* after the vectors */

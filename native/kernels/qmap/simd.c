@@ -3,7 +3,8 @@
 #include "kernels/q8.h"
 #include "simd/inline.h"
 
-enum { CHUNK = 256 }; /* elements gathered at a time, where they lie apart */
+/* Elements gathered at a time, where they lie apart; a microcontroller's stack is small. */
+enum { CHUNK = FIL_TARGET_HELIUM ? 64 : 256 };
 
 static void quantize(const fil_qmap_args *a, int8_t *restrict out, const float *restrict x,
                      uint32_t n) {

@@ -211,6 +211,9 @@ void fil_qspmm_avx2(const fil_qspmm_args *a) {
 #elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
 #include "kernels/qspmm/neon.h"
 
+#elif FIL_TARGET_HELIUM
+#include "kernels/qspmm/helium.h"
+
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
 #include "simd/q8_wasm.h"
 

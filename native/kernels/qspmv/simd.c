@@ -1,3 +1,7 @@
+#if FIL_TARGET_HELIUM
+#include "kernels/qspmv/helium.h"
+
+#else
 #include "kernels/q8.h"
 #include "simd/bytes.h"
 
@@ -238,4 +242,5 @@ void fil_qspmv_avx512(const fil_qspmv_args *a) {
 }
 #else
 void FIL_KERNEL(qspmv)(const fil_qspmv_args *a) { run(a); }
+#endif
 #endif
