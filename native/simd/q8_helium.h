@@ -33,6 +33,23 @@ FIL_INLINE int32x4_t rounded_with(int32x4_t sum, float32x4_t factor, int32x4_t y
   return kept(vaddq_f32(vmulq_f32(vcvtq_f32_s32(sum), factor), more), f);
 }
 
+/* The same for what cannot be not-a-number, two results to a word: limits after rounding. */
+typedef struct limits {
+  int16x8_t lo, hi;
+  int16_t zero;
+} limits;
+
+FIL_INLINE limits limits_of(const fil_rescale *q) {
+  return (limits){vdupq_n_s16((int16_t)q->lo), vdupq_n_s16((int16_t)q->hi), (int16_t)q->zero};
+}
+
+FIL_INLINE int16x8_t packed(int32x4_t even, int32x4_t odd, float32x4_t factor, const limits *l) {
+  int32x4_t a = vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(even), factor));
+  int32x4_t b = vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(odd), factor));
+  int16x8_t both = vqmovntq_s32(vqmovnbq_s32(vdupq_n_s16(0), a), b);
+  return vminq_s16(vmaxq_s16(vqaddq_n_s16(both, l->zero), l->lo), l->hi);
+}
+
 enum { FIL_APART = 18 }; /* steps under it take bytes for the offsets of a vector */
 
 /* n bytes, `step` of them apart where they are read. */

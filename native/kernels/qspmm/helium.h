@@ -8,7 +8,8 @@ enum {
   QUADS = 4,     /* whose words make a vector */
   COLUMNS = 16,
   ROWS = 4,      /* of a pass: their weights stay in registers */
-  PASSES = 4     /* over one panel, the most */
+  PASSES = 4,    /* over one panel, the most */
+  MOST_PITCH = 1 << 14
 };
 
 /* Rows that share their columns: of one group or, if all columns are stored, of neighbours too.
@@ -17,7 +18,7 @@ typedef struct bundle {
   columns columns;
   const int8_t *w[PASSES];
   uint32_t row[PASSES];
-  uint32_t passes, step, blocks;
+  uint32_t passes, rows, step, blocks, tile; /* rows: of a pass; tile: its positions */
 } bundle;
 
 /* Where the next bundle begins. */
@@ -33,38 +34,34 @@ typedef struct room {
   int32_t sums[T * ROWS];
 } room;
 
-/* Positions of a tile, so that the passes' sums fit. */
-static uint32_t room_of(const bundle *b) {
-  return b->passes == 1 ? T : b->passes == 2 ? T / 2 : T / PASSES;
+/* Sixteen positions of a quad, or some of them. */
+FIL_INLINE void interleave(int32_t *words, const int8_t *const x[FIL_QUAD], mve_pred16_t some) {
+  int8x16x4_t v;
+  FIL_UNROLL(j, FIL_QUAD) v.val[j] = vldrbq_z_s8(x[j], some);
+  vst4q_s8((int8_t *)words, v);
 }
 
-/* n positions from p on of one quad. */
-FIL_INLINE void interleave(const int8_t *const x[FIL_QUAD], size_t p, int32_t *words, int32_t n) {
-  const int8_t *a = x[0] + p, *b = x[1] + p, *c = x[2] + p, *d = x[3] + p;
-  for (; n > 0; n -= 16, words += 16, a += 16, b += 16, c += 16, d += 16) {
-    mve_pred16_t some = vctp8q((uint32_t)n);
-    int8x16x4_t v = {{vldrbq_z_s8(a, some), vldrbq_z_s8(b, some), vldrbq_z_s8(c, some),
-                      vldrbq_z_s8(d, some)}};
-    vst4q_s8((int8_t *)words, v);
-  }
-}
-
-/* The next sixteen columns of `left`. */
-FIL_INLINE void fill(room *m, columns *c, uint32_t left, size_t p, uint32_t n,
-                     const fil_coding coding) {
+/* n positions of the next sixteen columns, of which `left` are left. */
+FIL_INLINE void fill(room *m, columns *from, uint32_t left, uint32_t n, const fil_coding coding) {
+  columns c = *from;
   for (uint32_t k = 0; k < QUADS && k * FIL_QUAD < left; k++) {
     const int8_t *x[FIL_QUAD];
-    next_quad(c, left - k * FIL_QUAD, coding, x);
-    interleave(x, p, m->words[k], (int32_t)n);
+    int32_t *words = m->words[k];
+    next_quad(&c, left - k * FIL_QUAD, coding, x);
+    for (uint32_t i = n / 16; i; i--, words += 16) {
+      interleave(words, x, (mve_pred16_t)-1);
+      FIL_UNROLL(j, FIL_QUAD) x[j] += 16;
+    }
+    if (n % 16) interleave(words, x, vctp8q(n % 16));
   }
+  *from = c;
 }
 
-static void fill_words(room *m, columns *c, uint32_t left, size_t p, uint32_t n,
-                       fil_coding coding) {
+static void fill_words(room *m, columns *c, uint32_t left, uint32_t n, fil_coding coding) {
   switch (coding) {
-  case FIL_CODING_NONE: fill(m, c, left, p, n, FIL_CODING_NONE); break;
-  case FIL_CODING_D8: fill(m, c, left, p, n, FIL_CODING_D8); break;
-  default: fill(m, c, left, p, n, FIL_CODING_U16); break;
+  case FIL_CODING_NONE: fill(m, c, left, n, FIL_CODING_NONE); break;
+  case FIL_CODING_D8: fill(m, c, left, n, FIL_CODING_D8); break;
+  default: fill(m, c, left, n, FIL_CODING_U16); break;
   }
 }
 
@@ -90,95 +87,103 @@ FIL_INLINE void multiply_four(int32_t *sums, const int8x16_t w[ROWS], uint32x4_t
   else LOOP("ldrd %[s0], %[s1], [%[sums]]\n ldrd %[s2], %[s3], [%[sums], #8]\n", EACH_ROW("vmladava.s8"));
 }
 
-/* Sixteen columns of R rows, `quads` quads of them stored, at n positions. `first`: sums begin. */
-FIL_INLINE void multiply(room *m, int32_t *sums, const int8_t *w, uint32_t step, uint32_t quads,
-                         uint32_t n, const uint32_t R, const int first) {
-  const uint32x4_t at = vidupq_n_u32(0, 1), weights_at = vmulq_n_u32(at, step);
-  const mve_pred16_t some = vctp32q(quads);
-  int8x16_t weights[ROWS];
-  FIL_UNROLL(r, R)
-    weights[r] = vreinterpretq_s8_s32(vldrwq_gather_offset_z_s32(
-        (const int32_t *)(const void *)(w + r * FIL_QUAD), weights_at, some));
-  uint32x4_t x_at = vmulq_n_u32(at, sizeof m->words[0]);
-  if (R == ROWS) {
-    multiply_four(sums, weights, vaddq_n_u32(x_at, (uint32_t)(uintptr_t)m->words - 4), n, first);
-    return;
-  }
-  for (const int32_t *words = m->words[0]; n; n--, words++, sums += ROWS) {
-    int8x16_t x = vreinterpretq_s8_s32(vldrwq_gather_offset_s32(words, x_at));
-    FIL_UNROLL(r, R)
-      sums[r] = first ? vmladavq_s8(weights[r], x) : vmladavaq_s8(sums[r], weights[r], x);
+FIL_INLINE void multiply_few(int32_t *sums, const int8x16_t w[ROWS], uint32x4_t x_at, uint32_t n,
+                             const uint32_t R, const int first) {
+  for (; n; n--, sums += ROWS) {
+    int8x16_t x = vreinterpretq_s8_s32(vldrwq_gather_base_wb_s32(&x_at, 4));
+    FIL_UNROLL(r, R) sums[r] = first ? vmladavq_s8(w[r], x) : vmladavaq_s8(sums[r], w[r], x);
   }
 }
 
-#define EACH_FIRST(call, R) \
-  if (first) call(R, 1); \
-  else call(R, 0)
-
-static void multiply_rows(room *m, int32_t *sums, const int8_t *w, uint32_t step, uint32_t quads,
-                          uint32_t n, uint32_t rows, int first) {
-#define CALL(R, first) multiply(m, sums, w, step, quads, n, R, first)
-  if (rows == 1) {
-    EACH_FIRST(CALL, 1);
-  } else if (rows == 2) {
-    EACH_FIRST(CALL, 2);
-  } else {
-    EACH_FIRST(CALL, 4);
+/* Columns [i, i + 16), `quads` quads of them stored, of all passes, R rows each. */
+FIL_INLINE void multiply(room *m, const bundle *b, uint32_t i, uint32_t n, const uint32_t R) {
+  const uint32x4_t at = vidupq_n_u32(0, 1), weights_at = vmulq_n_u32(at, b->step);
+  const uint32x4_t x_at = vaddq_n_u32(vmulq_n_u32(at, sizeof m->words[0]),
+                                      (uint32_t)(uintptr_t)m->words - sizeof m->words[0][0]);
+  const mve_pred16_t some = vctp32q(fil_quads(b->blocks - i));
+  int32_t *sums = m->sums;
+  for (uint32_t k = 0; k < b->passes; k++, sums += b->tile * ROWS) {
+    uint32_t w = (uint32_t)(uintptr_t)b->w[k] + i / FIL_QUAD * b->step;
+    uint32x4_t words = vaddq_n_u32(weights_at, w);
+    int8x16_t weights[ROWS];
+#define LOAD(r)                                                                                    \
+  if (r < R) weights[r] = vreinterpretq_s8_s32(vldrwq_gather_base_z_s32(words, r * FIL_QUAD, some))
+    LOAD(0);
+    LOAD(1);
+    LOAD(2);
+    LOAD(3);
+#undef LOAD
+    if (R == ROWS && !i) multiply_four(sums, weights, x_at, n, 1);
+    else if (R == ROWS) multiply_four(sums, weights, x_at, n, 0);
+    else if (!i) multiply_few(sums, weights, x_at, n, R, 1);
+    else multiply_few(sums, weights, x_at, n, R, 0);
   }
-#undef CALL
+}
+
+static void multiply_rows(room *m, const bundle *b, uint32_t i, uint32_t n) {
+  if (b->rows == 1) multiply(m, b, i, n, 1);
+  else if (b->rows == 2) multiply(m, b, i, n, 2);
+  else multiply(m, b, i, n, ROWS);
 }
 
 /* n positions of a pass's rows from `row` on, as many as exist. */
 static void store_rows(const fil_qspmm_args *a, const int32_t *sums, uint32_t row, size_t p,
                        uint32_t n, uint32_t rows) {
   const mve_pred16_t some = vctp32q(rows);
-  const finish f = finish_of(&a->q);
   const uint32x4_t at = vidupq_n_u32(0, 1), to_at = vmulq_n_u32(at, a->out_pitch);
   const int32x4_t start = vldrwq_z_s32(a->w.sums + row, some);
   const float32x4_t factor = vldrwq_z_f32(a->w.multipliers + row, some);
   int8_t *to = a->out + (size_t)row * a->out_pitch + p;
-  if (!a->residual) {
-    for (; n; n--, to++, sums += ROWS) {
-      int32x4_t sum = vaddq_s32(vldrwq_s32(sums), start);
-      vstrbq_scatter_offset_p_s32(to, to_at, rounded(sum, factor, &f), some);
+  if (!a->residual && a->out_pitch < MOST_PITCH) {
+    const limits l = limits_of(&a->q);
+    const uint16x8_t pairs_at = vreinterpretq_u16_u32(vsliq_n_u32(to_at, vaddq_n_u32(to_at, 1), 16));
+    const mve_pred16_t both = some;
+    for (; n > 1; n -= 2, to += 2, sums += 2 * ROWS) {
+      int32x4_t low = vaddq_s32(vldrwq_s32(sums), start);
+      int32x4_t high = vaddq_s32(vldrwq_s32(sums + ROWS), start);
+      vstrbq_scatter_offset_p_s16(to, pairs_at, packed(low, high, factor, &l), both);
     }
-    return;
+    if (!n) return;
   }
+  const finish f = finish_of(&a->q);
   const uint32x4_t y_at = vmulq_n_u32(at, a->residual_pitch);
-  const int8_t *y = a->residual + (size_t)row * a->residual_pitch + p;
-  for (; n; n--, to++, y++, sums += ROWS) {
-    int32x4_t sum = vaddq_s32(vldrwq_s32(sums), start);
-    int32x4_t more = vldrbq_gather_offset_z_s32(y, y_at, some);
-    vstrbq_scatter_offset_p_s32(to, to_at, rounded_with(sum, factor, more, &f), some);
+  const int8_t *y = a->residual ? a->residual + (size_t)row * a->residual_pitch + p : 0;
+  for (; n; n--, to++, sums += ROWS) {
+    int32x4_t sum = vaddq_s32(vldrwq_s32(sums), start), made;
+    if (y) made = rounded_with(sum, factor, vldrbq_gather_offset_z_s32(y++, y_at, some), &f);
+    else made = rounded(sum, factor, &f);
+    vstrbq_scatter_offset_p_s32(to, to_at, made, some);
   }
 }
 
-/* A tile of n positions. */
+/* A tile of n positions from p on. */
 static void run_tile(const fil_qspmm_args *a, const bundle *b, size_t p, uint32_t n) {
   room m;
-  const uint32_t O = a->w.block_rows, rows = O < ROWS ? O : ROWS, share = room_of(b) * ROWS;
   columns c = b->columns;
+  c.x += p, c.first += p;
   if (!b->blocks) __builtin_memset(m.sums, 0, sizeof m.sums);
   for (uint32_t i = 0; i < b->blocks; i += COLUMNS) {
-    uint32_t quads = fil_quads(b->blocks - i);
-    fill_words(&m, &c, b->blocks - i, p, n, (fil_coding)a->w.coding);
-    for (uint32_t k = 0; k < b->passes; k++)
-      multiply_rows(&m, m.sums + k * share, b->w[k] + (size_t)i * O, b->step, quads, n, rows, !i);
+    fill_words(&m, &c, b->blocks - i, n, (fil_coding)a->w.coding);
+    multiply_rows(&m, b, i, n);
   }
   for (uint32_t k = 0; k < b->passes; k++) {
     uint32_t left = a->w.rows - b->row[k];
-    store_rows(a, m.sums + k * share, b->row[k], p, n, left < rows ? left : rows);
+    store_rows(a, m.sums + k * b->tile * ROWS, b->row[k], p, n, left < b->rows ? left : b->rows);
   }
 }
+
+/* Passes of a bundle over n positions: few for many, so that their sums fit. */
+static uint32_t most_passes(uint32_t n) { return n <= T / 4 ? 4 : n <= T / 2 || n > T ? 2 : 1; }
 
 static int next_bundle(const fil_qspmm_args *a, place *at, bundle *b) {
   const fil_matrix *w = &a->w;
   const int dense = w->coding == FIL_CODING_NONE;
-  const uint32_t O = w->block_rows;
+  const uint32_t O = w->block_rows, most = dense ? most_passes(a->positions) : PASSES;
   b->columns = (columns){at->index, a->x, dense ? a->x - a->x_pitch : a->x, a->x_pitch};
   b->step = O * FIL_QUAD;
+  b->rows = O < ROWS ? O : ROWS;
   b->passes = 0;
-  while (b->passes < PASSES && at->group < w->groups) {
+  while (b->passes < most && at->group < w->groups) {
     b->blocks = dense ? w->cols : w->count[at->group];
     b->row[b->passes] = at->group * O + at->row;
     b->w[b->passes++] = at->quads + (size_t)at->row * FIL_QUAD;
@@ -189,12 +194,13 @@ static int next_bundle(const fil_qspmm_args *a, place *at, bundle *b) {
     at->row = 0, at->group++;
     if (!dense) break;
   }
+  b->tile = b->passes == 1 ? T : b->passes == 2 ? T / 2 : T / 4;
   return b->passes > 0;
 }
 
 void fil_qspmm_helium(const fil_qspmm_args *a) {
   place at = {.quads = a->w.quads, .index = a->w.index};
   for (bundle b; next_bundle(a, &at, &b);)
-    for (uint32_t p = 0, n = room_of(&b); p < a->positions; p += n)
-      run_tile(a, &b, p, a->positions - p < n ? a->positions - p : n);
+    for (uint32_t p = 0; p < a->positions; p += b.tile)
+      run_tile(a, &b, p, a->positions - p < b.tile ? a->positions - p : b.tile);
 }
