@@ -28,6 +28,11 @@ int mcu_read(int file, void *data, size_t bytes);        /* 0: all of them */
 int mcu_write(int file, const void *data, size_t bytes); /* the same */
 int mcu_command(char *text, size_t bytes);               /* 0: the words, zero-terminated */
 
+/* What region i of the memory protection unit, where there is one, lets be read and written: a
+ * power of two of bytes, 32 or more, from a multiple of it on; 0: nothing. Flash, RAM and the
+ * harness are regions 0 to 2, the last is 7. */
+void mcu_limit(uint32_t i, const void *start, uint32_t bytes);
+
 size_t mcu_stack_used(void);
 int mcu_harness_intact(void); /* nothing wrote just past the end of the part's RAM */
 #endif

@@ -72,6 +72,11 @@ static void region(uint32_t i, const void *start, const void *bytes, uint32_t ac
   REGISTER(MPU_RLAR) = (uint32_t)((uintptr_t)start + (uintptr_t)bytes - 32) | 1;
 }
 
+static void region_drop(uint32_t i) {
+  REGISTER(MPU_RNR) = i;
+  REGISTER(MPU_RLAR) = 0;
+}
+
 static void limits_attributes(void) { REGISTER(MPU_MAIR0) = UNCACHED; }
 #elif defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__)
 enum { MPU_CTRL = 0xe000ed94, MPU_RNR = MPU_CTRL + 4, MPU_RBAR = MPU_CTRL + 8 };
@@ -86,6 +91,11 @@ static void region(uint32_t i, const void *start, const void *bytes, uint32_t ac
   REGISTER(MPU_RASR) = access | NORMAL | (log2 - 1) << 1 | 1;
 }
 
+static void region_drop(uint32_t i) {
+  REGISTER(MPU_RNR) = i;
+  REGISTER(MPU_RASR) = 0;
+}
+
 static void limits_attributes(void) {}
 #endif
 
@@ -97,6 +107,16 @@ static void limits_set(void) {
   limits_attributes();
   REGISTER(MPU_CTRL) = 1;
   __asm__ volatile("dsb\n isb");
+#endif
+}
+
+void mcu_limit(uint32_t i, const void *start, uint32_t bytes) {
+#if HAS_LIMITS
+  if (bytes) region(i, start, (const void *)(uintptr_t)bytes, READ_WRITE | NO_EXECUTE);
+  else region_drop(i);
+  __asm__ volatile("dsb\n isb");
+#else
+  (void)i, (void)start, (void)bytes;
 #endif
 }
 

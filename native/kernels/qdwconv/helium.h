@@ -1,8 +1,8 @@
 /* Depthwise convolution of int8 on Helium. A band of a plane lies in scratch with the input's zero
- * around it, and again as words: for each place of an output, the four columns from there on. A vector
- * is the words of four rows (kernels of more than four columns: of two, and the next four columns),
- * and one instruction adds up its products. Three rows of taps at stride 1: the vector is good for
- * two rows of outputs. */
+ * around it, and again as words: for each place of an output, the four columns from there on. A
+ * vector is the words of four rows (kernels of more than four columns: of two, and the next four
+ * columns), and one instruction adds up its products. Three rows of taps at stride 1: the vector is
+ * good for two rows of outputs. */
 #include "kernels/dwconv/layout.h"
 #include "simd/q8_helium.h"
 
@@ -14,13 +14,15 @@ typedef struct taps {
   mve_pred16_t some;
 } taps;
 
-/* pitch: of the image's rows; pitch / stride words. words_at: from an output's first word to the
- * words of a vector, in bytes. second: the taps of the output below. */
+/* pitch, line: the bytes and words of a row; step: words to the next row of outputs. outs: output
+ * rows of a band, most: of what is summed at a time; inside: columns that are not padding.
+ * words_at: from an output's first word to the words of a vector, in bytes. second: the taps of the
+ * output below. */
 typedef struct plane {
   const fil_qdwconv_args *a;
   int8_t *image;
   int32_t *words;
-  uint32_t pitch, vectors, outs, inside; /* outs: rows of a band; inside: columns not of padding */
+  uint32_t pitch, line, step, vectors, outs, most, inside;
   uint32_t words_at[MOST_WORDS];
   taps first[VECTORS], second;
   int two;
@@ -91,9 +93,9 @@ static void sum_row(const plane *b, const int32_t *x, const int8_t *w, int32_t *
 }
 
 /* `outs` rows, of each n outputs from words x on, to sums a row of `apart` behind each other. */
-static void sum_rows(const plane *b, const int32_t *x, const int8_t *w, int32_t *sums, uint32_t outs,
-                     uint32_t n, uint32_t apart) {
-  const uint32_t step = b->a->g->sh * b->pitch / b->a->g->sw;
+static void sum_rows(const plane *b, const int32_t *x, const int8_t *w, int32_t *sums,
+                     uint32_t outs, uint32_t n, uint32_t apart) {
+  const uint32_t step = b->step;
   if (b->two) {
     const int8x16_t first = weights_of(&b->first[0], w), second = weights_of(&b->second, w);
     for (; outs > 1; outs -= 2, x += 2 * (size_t)step, sums += 2 * (size_t)apart) {
@@ -120,14 +122,12 @@ static void finish_run(const plane *b, uint32_t r, const int32_t *sums, int8_t *
 }
 
 /* The band's output rows, as many at a time as their sums fit; wide ones in parts. */
-static void convolve(const plane *b, uint32_t r, int8_t *out, uint32_t outs) {
+static void convolve(const plane *b, uint32_t r, const int8_t *w, int8_t *out, uint32_t outs) {
   const fil_conv *g = b->a->g;
-  const int8_t *w = b->a->w.quads + (size_t)r * fil_quads((uint32_t)g->kh * g->kw) * FIL_QUAD;
-  const uint32_t most = SUMS / g->out_w < 2 ? 2 : SUMS / g->out_w / 2 * 2;
+  const int32_t *x = b->words;
   int32_t sums[SUMS + 8];
-  for (uint32_t i = 0, rows; i < outs; i += rows, out += rows * g->out_w) {
-    const int32_t *x = b->words + (size_t)i * (g->sh * b->pitch / g->sw);
-    rows = outs - i < most ? outs - i : most;
+  for (uint32_t rows; outs; outs -= rows, out += rows * g->out_w, x += (size_t)rows * b->step) {
+    rows = outs < b->most ? outs : b->most;
     if (g->out_w <= SUMS / 2) {
       sum_rows(b, x, w, sums, rows, g->out_w, g->out_w);
       finish_run(b, r, sums, out, rows * g->out_w);
@@ -150,7 +150,7 @@ static void enter_taps(plane *b, uint32_t side) {
     taps *t = &b->first[i / 4];
     b->words_at[i] = 0;
     if (ky >= (uint32_t)g->kh + !!b->two) continue;
-    b->words_at[i] = (ky * g->dh * b->pitch + kx) / g->sw * sizeof(int32_t);
+    b->words_at[i] = (ky * g->dh * b->line + kx / g->sw) * sizeof(int32_t);
     for (uint32_t j = 0; j < 4 && kx + j < g->kw; j++) {
       uint32_t lane = i % 4 * 4 + j, tap = ky * g->kw + kx + j;
       if (ky < g->kh) t->at[lane] = (uint8_t)tap, t->some |= (mve_pred16_t)(1u << lane);
@@ -167,7 +167,7 @@ static uint32_t image_of(const plane *b, uint32_t outs) {
 
 /* Bands of `outs` rows fit in scratch; of one row more, weights of 0 are multiplied by anything. */
 static int fits(const plane *b, uint32_t outs) {
-  uint64_t rows = fil_dw_rows(b->a->g, outs), words = (rows + 1) * (b->pitch / b->a->g->sw) + 16;
+  uint64_t rows = fil_dw_rows(b->a->g, outs), words = (rows + 1) * b->line + 16;
   if (rows * b->pitch > fil_qdwconv_scratch(b->a->g)) return 0;
   return image_of(b, outs) + words * sizeof(int32_t) <= fil_qdwconv_scratch(b->a->g);
 }
@@ -178,7 +178,9 @@ static int plane_of(plane *b, const fil_qdwconv_args *a) {
   const uint32_t side = (g->kw + 3u) / 4, words = side * g->kh;
   if (g->sw > 2 || g->dw != 1 || g->kw > MOST_KW || words > MOST_WORDS || a->residual) return 0;
   *b = (plane){.a = a, .outs = a->rows, .vectors = (words + 3) / 4};
-  b->pitch = (g->out_w - 1 + (g->kw + g->sw - 1u) / g->sw) * g->sw;
+  b->line = g->out_w - 1 + (g->kw + g->sw - 1u) / g->sw;
+  b->pitch = b->line * g->sw, b->step = b->line * g->sh;
+  b->most = SUMS / g->out_w < 2 ? 2 : SUMS / g->out_w / 2 * 2;
   b->two = g->kh == 3 && g->sh == 1 && g->dh == 1 && side == 1;
   while (b->outs > 1 && !fits(b, b->outs)) b->outs = (b->outs + 1) / 2;
   if (!fits(b, b->outs)) return 0;
@@ -199,7 +201,9 @@ void fil_qdwconv_helium(const fil_qdwconv_args *a) {
     fil_qdwconv_scalar(a);
     return;
   }
-  for (uint32_t r = 0; r < a->w.rows; r++)
+  const uint32_t step = fil_quads((uint32_t)g->kh * g->kw) * FIL_QUAD;
+  const int8_t *w = a->w.quads;
+  for (uint32_t r = 0; r < a->w.rows; r++, w += step)
     for (uint32_t done = 0, outs; done < a->rows; done += outs) {
       outs = a->rows - done < b.outs ? a->rows - done : b.outs;
       uint32_t rows = (uint32_t)fil_dw_rows(g, outs), n = rows * b.pitch;
@@ -207,6 +211,6 @@ void fil_qdwconv_helium(const fil_qdwconv_args *a) {
       int32_t top = (int32_t)((a->first + done) * g->sh) - g->pad_top;
       fill_image(&b, a->x + (size_t)r * a->x_pitch, top, rows);
       fill_words(&b, (int32_t)n);
-      convolve(&b, r, a->out + (size_t)r * a->out_pitch + (size_t)done * g->out_w, outs);
+      convolve(&b, r, w, a->out + (size_t)r * a->out_pitch + (size_t)done * g->out_w, outs);
     }
 }

@@ -4,11 +4,11 @@
 #include "simd/q8_helium.h"
 
 enum {
-  T = 64,        /* positions of a tile, the most */
-  QUADS = 4,     /* whose words make a vector */
+  T = 64,    /* positions of a tile, the most */
+  QUADS = 4, /* whose words make a vector */
   COLUMNS = 16,
-  ROWS = 4,      /* of a pass: their weights stay in registers */
-  PASSES = 4,    /* over one panel, the most */
+  ROWS = 4,   /* of a pass: their weights stay in registers */
+  PASSES = 4, /* over one panel, the most */
   MOST_PITCH = 1 << 14
 };
 
@@ -69,8 +69,8 @@ static void fill_words(room *m, columns *c, uint32_t left, uint32_t n, fil_codin
  * ones. By hand, as
  * compilers take thirteen instructions for these ten. */
 #define LOOP(load, multiply)                                                                       \
-  __asm__ volatile("wls lr, %[n], 2f\n1:\n" load                                                   \
-                   "vldrw.u32 q7, [%q[x], #4]!\n" multiply "strd %[s2], %[s3], [%[sums], #8]\n"       \
+  __asm__ volatile("wls lr, %[n], 2f\n1:\n" load "vldrw.u32 q7, [%q[x], #4]!\n" multiply           \
+                   "strd %[s2], %[s3], [%[sums], #8]\n"                                            \
                    "strd %[s0], %[s1], [%[sums]], #16\n le lr, 1b\n2:\n"                           \
                    : [sums] "+r"(sums), [x] "+w"(x_at), [s0] "=&Te"(s0), [s1] "=&Te"(s1),          \
                      [s2] "=&Te"(s2), [s3] "=&Te"(s3)                                              \
@@ -84,7 +84,9 @@ FIL_INLINE void multiply_four(int32_t *sums, const int8x16_t w[ROWS], uint32x4_t
                               const int first) {
   int32_t s0, s1, s2, s3;
   if (first) LOOP("", EACH_ROW("vmladav.s8"));
-  else LOOP("ldrd %[s0], %[s1], [%[sums]]\n ldrd %[s2], %[s3], [%[sums], #8]\n", EACH_ROW("vmladava.s8"));
+  else
+    LOOP("ldrd %[s0], %[s1], [%[sums]]\n ldrd %[s2], %[s3], [%[sums], #8]\n",
+         EACH_ROW("vmladava.s8"));
 }
 
 FIL_INLINE void multiply_few(int32_t *sums, const int8x16_t w[ROWS], uint32x4_t x_at, uint32_t n,
@@ -136,7 +138,8 @@ static void store_rows(const fil_qspmm_args *a, const int32_t *sums, uint32_t ro
   int8_t *to = a->out + (size_t)row * a->out_pitch + p;
   if (!a->residual && a->out_pitch < MOST_PITCH) {
     const limits l = limits_of(&a->q);
-    const uint16x8_t pairs_at = vreinterpretq_u16_u32(vsliq_n_u32(to_at, vaddq_n_u32(to_at, 1), 16));
+    const uint16x8_t pairs_at =
+        vreinterpretq_u16_u32(vsliq_n_u32(to_at, vaddq_n_u32(to_at, 1), 16));
     const mve_pred16_t both = some;
     for (; n > 1; n -= 2, to += 2, sums += 2 * ROWS) {
       int32x4_t low = vaddq_s32(vldrwq_s32(sums), start);
