@@ -4,7 +4,11 @@
 #include "simd/inline.h"
 
 /* Elements gathered at a time, where they lie apart; a microcontroller's stack is small. */
-enum { CHUNK = FIL_TARGET_HELIUM ? 64 : 256 };
+#if FIL_TARGET_HELIUM
+enum { CHUNK = 64 };
+#else
+enum { CHUNK = 256 };
+#endif
 
 static void quantize(const fil_qmap_args *a, int8_t *restrict out, const float *restrict x,
                      uint32_t n) {
