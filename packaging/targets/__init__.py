@@ -75,9 +75,7 @@ WASM_FLAGS = ("-msimd128", "-mbulk-memory")
 WASM_THREADS = ("--import-memory", "--shared-memory", "--max-memory=2147483648")
 
 
-def _core(
-    name: str, triple: str, *flags: str, board: Board, isas: tuple[str, ...] = ()
-) -> Target:
+def _core(name: str, triple: str, *flags: str, board: Board, isas: tuple[str, ...] = ()) -> Target:
     """A microcontroller, named as its core."""
     compile = (f"-mcpu={name}", *flags)
     return Target(name, name, triple, isas, ("mcu.c", "mcu_start.c"), compile, board=board)
