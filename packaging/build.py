@@ -105,7 +105,7 @@ def units(target: Target) -> list[Unit]:
     have = tuple(sources.have_define(isa) for isa in target.isas)
     core = [Unit(path, (*have, *_fast(target, path))) for path in sources.core()]
     simd = [
-        Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa), *_fast(target, path)), isa)
+        Unit(path, (*sources.isa_defines(isa), *sources.isa_flags(isa)), isa)
         for isa in target.isas
         for path in sources.simd(isa)
     ]

@@ -64,7 +64,9 @@ def isas_mk() -> str:
     lines = [f"ISAS_{processor} := {' '.join(isas)}" for processor, isas in rows.items()]
     for isa in (isa for isas in rows.values() for isa in isas):
         flags = " ".join((*sources.isa_defines(isa), *sources.isa_flags(isa)))
+        files = " ".join(p.relative_to(sources.native()).as_posix() for p in sources.simd(isa))
         lines += [f"FLAGS_{isa} := {flags}", f"HAVE_{isa} := {sources.have_define(isa)}"]
+        lines += [f"SIMD_{isa} := {files}"]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 OP_ROW = re.compile(r"^X\((\w+), .*\)$", re.MULTILINE)
 ISA_ROW = re.compile(r"^X\((\w+),\s*(\w+),\s*(\d+)\)", re.MULTILINE)
 FLAGS_ROW = re.compile(r"^set\(FIL_FLAGS_(\w+)([^)]*)\)", re.MULTILINE)
-INT8_ROW = re.compile(r"^set\(FIL_(INT8)_ISAS([^)]*)\)", re.MULTILINE)
-KERNEL_ROW = re.compile(r"^X\((\w+)\)$", re.MULTILINE)
+FILES_ROW = re.compile(r"^set\(FIL_FILES_(\w+)([^)]*)\)", re.MULTILINE)
 ISAS_ROW = re.compile(r"^set\(FIL_ISAS_(\w+)([^)]*)\)", re.MULTILINE)
 
 CORE = ("runtime/*.c", "runtime/ops/*.c", "kernels/*.c", "kernels/*/ref.c")
@@ -34,14 +33,10 @@ def core() -> list[Path]:
     return _glob(CORE)
 
 
-def simd(isa: str = "") -> list[Path]:
-    """The C files compiled once per instruction set, sorted; for ``isa``, of int8 kernels alone if
-    CMakeLists.txt says so."""
-    found = _glob(SIMD)
-    if isa not in _cmake_rows(INT8_ROW).get("INT8", ()):
-        return found
-    text = (native() / "kernels" / "q8.def").read_text(encoding="utf-8")
-    return [path for path in found if path.parent.name in KERNEL_ROW.findall(text)]
+def simd(isa: str | None = None) -> list[Path]:
+    """The C files compiled for an instruction set, or for any, sorted."""
+    kernels = _cmake_rows(FILES_ROW).get(isa or "")
+    return [path for path in _glob(SIMD) if kernels is None or path.parent.name in kernels]
 
 
 def hosted() -> list[Path]:

@@ -50,7 +50,10 @@ RATES = ("map", "map_apart", "pool", "reduce", "softmax", "matmul", "finish")
 residuals, and activations that are more than a clamp."""
 
 _SHIPPED = {"avx512": "x86-64-avx512", "neon": "arm64-n1", "wasm": "wasm", "wasm_relaxed": "wasm"}
-_OF_TARGET = {"x86-64": "x86-64-avx2", "arm64": "arm64-n1", "wasm": "wasm"}
+_OF_TARGET = {
+    **{"x86-64": "x86-64-avx2", "arm64": "arm64-n1", "wasm": "wasm"},
+    "cortex-m55": "cortex-m55",
+}
 _OF_CORES = "cortex-m"
 
 
@@ -159,6 +162,7 @@ class CostTable:
     ``rates``: ns per vector of other work;
     ``overhead_ns``: per op. Dense grids have density 1 alone, and blocks of ``dense_rows`` rows.
     ``near_bytes`` stay near the core; a byte of weights from main memory costs ``far_ns`` more.
+    ``int8``: the table of int8 layers, where they are not like those of floats.
     """
 
     name: str
@@ -173,6 +177,7 @@ class CostTable:
     overhead_ns: float
     near_bytes: int
     far_ns: float
+    int8: CostTable | None = None
 
     @classmethod
     def load(cls, source: str | Path = "x86-64-avx512") -> CostTable:
@@ -220,6 +225,10 @@ class CostTable:
     ) -> float:
         """Nanoseconds of the layer stored in ``pattern`` with ``blocks`` stored blocks; ``cold``:
         share of its weights that are not near, as those of the whole network do not fit there."""
+        if self.int8 is not None and float_kind(shape.kind) != shape.kind:
+            return self.int8.predict(
+                shape, pattern, blocks=blocks, block_rows=block_rows, cold=cold
+            )
         near = self._near_ns(shape, pattern, blocks, block_rows)
         if shape.late:
             near += self.rates["finish"] * shape.rows * shape.vectors(self.lanes)
@@ -262,6 +271,7 @@ class CostTable:
             "overhead_ns": self.overhead_ns,
             "near_bytes": self.near_bytes,
             "far_ns": self.far_ns,
+            **({"int8": self.int8.to_json()} if self.int8 is not None else {}),
         }
 
     @classmethod
@@ -282,6 +292,7 @@ class CostTable:
             overhead_ns=_positive(data["overhead_ns"]),
             near_bytes=_positive(data["near_bytes"]),
             far_ns=_positive(data["far_ns"]),
+            int8=cls.from_json(data["int8"]) if "int8" in data else None,
         )
 
 

@@ -28,4 +28,3 @@ const FIL_NAME(FIL_TABLE, kernel) FIL_NAME(FIL_TABLE, by_isa)[FIL_ISA_COUNT] = {
 #include "filigree/isa.def"
 #undef X
 };
-#undef helium

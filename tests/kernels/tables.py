@@ -20,10 +20,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
+import numpy as np
+
 from filigree.converter import packfile
 from filigree.converter.lowering import plan
-from filigree.converter.lowering.program import Op
+from filigree.converter.lowering.program import INT8_KINDS, Op, Packing, Program, Weights
+from filigree.converter.quantize.marks import Quant
 from filigree.converter.sparsity import cases
+from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cases import Case
 from filigree.converter.sparsity.cost import (
     DENSE,
@@ -128,8 +132,8 @@ class Wasm:
 
 @dataclass(frozen=True)
 class Core:
-    """A microcontroller without vectors or caches, as instructions under QEMU alone: one takes
-    about a cycle, whatever it does."""
+    """A microcontroller without caches, as instructions under QEMU alone: one takes about a cycle,
+    whatever it does. ``own_int8``: int8 layers have kernels, and a table, of their own."""
 
     name: str = "cortex-m"
     core: str = "cortex-m4"
@@ -141,13 +145,57 @@ class Core:
     rows: int = 16
     sides: tuple[float, ...] = (4.0, 12.0, 24.0)
     channels: tuple[float, ...] = (3.0, 8.0)
+    own_int8: bool = False
+    dtype: str = "float32"
 
     def instructions(self, case: Case | Op) -> float:
-        return float(_on_core(_packed(case, 1), self.core)[-2])
+        program = cases.program(case, 1)
+        program = in_int8(program) if self.dtype == "int8" else program
+        return float(_on_core(packfile.encode(plan.plan(program)), self.core)[-2])
+
+
+CORES = (Core(), Core("cortex-m55", "cortex-m55", own_int8=True))
+
+
+def in_int8(program: Program) -> Program:
+    """A program of cases.py with integers for floats, to count instructions of."""
+    quant = Quant(float(np.float32(0.05)), 3)
+    functions = {c.FIL_MAP_FILL: c.FIL_QMAP_FILL, c.FIL_MAP_COPY: c.FIL_QMAP_COPY}
+    return dataclasses.replace(
+        program,
+        tensors={
+            name: dataclasses.replace(t, dtype="int8", quant=quant)
+            for name, t in program.tensors.items()
+        },
+        ops=tuple(
+            dataclasses.replace(
+                op,
+                kind=INT8_KINDS[op.kind],
+                fn=functions[op.fn] if op.kind == c.FIL_OP_MAP else op.fn,
+                act=dataclasses.replace(op.act, lo=float(np.ceil(op.act.lo))),
+            )
+            for op in program.ops
+        ),
+        weights={
+            name: dataclasses.replace(w, packing=_int8_packing(w))
+            for name, w in program.weights.items()
+        },
+    )
+
+
+def _int8_packing(w: Weights) -> Packing:
+    assert w.packing is not None  # cases.packed
+    matrix, bias = np.ceil(w.matrix * 100), np.zeros(w.rows, np.int32)
+    pack = patterns.encode_dense if w.packing.counts is None else patterns.encode
+    packing = pack(matrix, bias, block_rows=w.packing.block_rows, dtype="int8")
+    return patterns.with_multipliers(packing, np.full(w.rows, 1e-4, np.float32))
 
 
 def core_table(machine: Core) -> CostTable:
     """The cost table of a core. Raises ToolMissing."""
+    int8 = None
+    if machine.own_int8:
+        int8 = core_table(dataclasses.replace(machine, own_int8=False, dtype="int8"))
     names = (DENSE, *SPARSE)
     ns = 1 / machine.ghz
     empty = cases.product(c.FIL_OP_SPMV, 16, 1, positions=1, pattern=DENSE, density=1)
@@ -156,8 +204,8 @@ def core_table(machine: Core) -> CostTable:
         name=machine.name,
         isa="scalar",
         provenance=(
-            f"instructions of the float32 kernels on {machine.core} under QEMU, one each 10 ns; "
-            "not measured (tests/kernels/tables.py)"
+            f"instructions of the {machine.dtype} kernels on {machine.core} under QEMU, one each "
+            "10 ns; not measured (tests/kernels/tables.py)"
         ),
         lanes=1,
         panel=panel,
@@ -168,6 +216,7 @@ def core_table(machine: Core) -> CostTable:
         overhead_ns=_rounded(machine.instructions(empty) * ns),
         near_bytes=machine.near_bytes,
         far_ns=_rounded(ns / 1000),
+        int8=int8,
     )
 
 
@@ -230,8 +279,8 @@ def _core_rate(machine: Core, kind: str) -> float:
         plain = cases.product(c.FIL_OP_SPMM, 16, 64, positions=64, pattern="4x1", density=1)
         late = dataclasses.replace(plain, residual=True)
         return (machine.instructions(late) - machine.instructions(plain)) / (16 * 64)
-    op = cases.weightless(kind)
-    return machine.instructions(op) / vectors_of(op, 1)[1]
+    op, floats = cases.weightless(kind), dataclasses.replace(machine, dtype="float32")
+    return floats.instructions(op) / vectors_of(op, 1)[1]
 
 
 MACHINES: tuple[Machine, ...] = (
@@ -452,7 +501,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a table; all by default")
     given = parser.parse_args()
-    chosen = [x for x in (*MACHINES, Core()) if not given.names or x.name in given.names]
+    chosen = [x for x in (*MACHINES, *CORES) if not given.names or x.name in given.names]
     for machine in chosen:
         is_core = isinstance(machine, Core)
         why = count.available(machine.core) if is_core else mca.missing() or count.available()
