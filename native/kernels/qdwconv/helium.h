@@ -145,10 +145,12 @@ static void convolve(const plane *b, uint32_t r, const int8_t *w, int8_t *out, u
 /* Word i of an output is of row i / side, columns from i % side x 4 on. */
 static void enter_taps(plane *b, uint32_t side) {
   const fil_conv *g = b->a->g;
-  for (uint32_t i = 0; i < MOST_WORDS; i++) {
+  b->second.some = 0;
+  for (uint32_t i = 0; i < 4 * b->vectors; i++) {
     uint32_t ky = i / side, kx = i % side * 4;
     taps *t = &b->first[i / 4];
     b->words_at[i] = 0;
+    if (i % 4 == 0) t->some = 0;
     if (ky >= (uint32_t)g->kh + !!b->two) continue;
     b->words_at[i] = (ky * g->dh * b->line + kx / g->sw) * sizeof(int32_t);
     for (uint32_t j = 0; j < 4 && kx + j < g->kw; j++) {
@@ -177,7 +179,7 @@ static int plane_of(plane *b, const fil_qdwconv_args *a) {
   const fil_conv *g = a->g;
   const uint32_t side = (g->kw + 3u) / 4, words = side * g->kh;
   if (g->sw > 2 || g->dw != 1 || g->kw > MOST_KW || words > MOST_WORDS || a->residual) return 0;
-  *b = (plane){.a = a, .outs = a->rows, .vectors = (words + 3) / 4};
+  b->a = a, b->outs = a->rows, b->vectors = (words + 3) / 4;
   b->line = g->out_w - 1 + (g->kw + g->sw - 1u) / g->sw;
   b->pitch = b->line * g->sw, b->step = b->line * g->sh;
   b->most = SUMS / g->out_w < 2 ? 2 : SUMS / g->out_w / 2 * 2;

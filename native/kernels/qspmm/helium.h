@@ -159,12 +159,16 @@ static void store_rows(const fil_qspmm_args *a, const int32_t *sums, uint32_t ro
   }
 }
 
+static void clear(int32_t *sums, uint32_t n) {
+  for (; n; n--, sums += ROWS) vstrwq_s32(sums, vdupq_n_s32(0));
+}
+
 /* A tile of n positions from p on. */
 static void run_tile(const fil_qspmm_args *a, const bundle *b, size_t p, uint32_t n) {
   room m;
   columns c = b->columns;
   c.x += p, c.first += p;
-  if (!b->blocks) __builtin_memset(m.sums, 0, sizeof m.sums);
+  if (!b->blocks) clear(m.sums, b->passes * b->tile);
   for (uint32_t i = 0; i < b->blocks; i += COLUMNS) {
     fill_words(&m, &c, b->blocks - i, n, (fil_coding)a->w.coding);
     multiply_rows(&m, b, i, n);
