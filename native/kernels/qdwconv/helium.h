@@ -110,15 +110,19 @@ static void sum_rows(const plane *b, const int32_t *x, const int8_t *w, int32_t 
   for (; outs; outs--, x += step, sums += apart) sum_row(b, x, w, sums, n);
 }
 
+FIL_INLINE int16x8_t finished(const int32_t *sums, int32_t start, float32x4_t factor,
+                              const limits *l) {
+  int32x4x2_t v = vld2q_s32(sums);
+  return packed(vaddq_n_s32(v.val[0], start), vaddq_n_s32(v.val[1], start), factor, l);
+}
+
 static void finish_run(const plane *b, uint32_t r, const int32_t *sums, int8_t *to, uint32_t n) {
   const limits l = limits_of(&b->a->q);
   const int32_t start = b->a->w.sums[r];
   const float32x4_t factor = vdupq_n_f32(b->a->w.multipliers[r]);
-  for (uint32_t i = 0; i < n; i += 8, to += 8, sums += 8) {
-    int32x4x2_t v = vld2q_s32(sums);
-    int32x4_t even = vaddq_n_s32(v.val[0], start), odd = vaddq_n_s32(v.val[1], start);
-    vstrbq_p_s16(to, packed(even, odd, factor, &l), vctp16q(n - i));
-  }
+  for (uint32_t i = n / 8; i; i--, to += 8, sums += 8)
+    vstrbq_s16(to, finished(sums, start, factor, &l));
+  if (n % 8) vstrbq_p_s16(to, finished(sums, start, factor, &l), vctp16q(n % 8));
 }
 
 /* The band's output rows, as many at a time as their sums fit; wide ones in parts. */
