@@ -41,7 +41,7 @@ from filigree.converter.sparsity import Choice, CostTable, pack, rearrange, roun
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 TARGETS = ("host", "x86-64", "arm64", "wasm", *CORES)
-CORE_LANES = 1  # their kernels are scalar, and memory is dear
+CORE_LANES = 1  # their kernels are scalar or have masks, and memory is dear
 INT8 = "int8"
 STAGES = {
     "reading": 0.0,

@@ -9,7 +9,8 @@
  * results are the same bits for any number of threads.
  *
  * Every kernel exists as ref.c (the specification: plain loops) and simd.c (one source over
- * simd/simd.h, compiled once per ISA with -DFIL_ISA_<NAME>).
+ * simd/simd.h, compiled once per ISA with -DFIL_ISA_<NAME>). Numbers lie at multiples of their
+ * size, quads and scratch at multiples of 4.
  */
 #ifndef FIL_KERNELS_H
 #define FIL_KERNELS_H
