@@ -38,8 +38,8 @@ TARGETS = ("arm64", "armv7", "riscv64", *(row.name for row in MCUS))
 @click.option(
     "--isa",
     type=click.Choice(["neon", "neon_fp16", "helium", "scalar"]),
-    help="[default: neon; neon_fp16 for activations of float16; helium on cortex-m55, scalar on other "
-    "microcontrollers]",
+    help="[default: neon; neon_fp16 for activations of float16; helium on cortex-m55, scalar on "
+    "other microcontrollers]",
 )
 @json_option
 def command(model: Path, against: Path | None, target: str, isa: str | None, as_json: bool) -> None:
