@@ -8,7 +8,7 @@
 #include "runner/mcu.h"
 
 enum { INPUT, OUT, QUADS, SCRATCH, COUNT, RESIDUAL, INDEX, SUMS, MULTIPLIERS, BUFFERS };
-enum { KEPT = 5, FIRST = 3, SLOT = 1 << 14, STACK = 1 << 14, MOST = 4096, CASES = 120 };
+enum { KEPT = 5, FIRST = 3, SLOT = 1 << 14, STACK = 1 << 14, MOST = 4096, CASES = 250 };
 
 HARNESS static uint8_t loose[BUFFERS][MOST];
 HARNESS static uint8_t want[MOST], before[MOST];
@@ -126,8 +126,7 @@ static const int8_t *residual(size_t bytes) { return below(3) ? 0 : buffer(RESID
 
 static void qspmm(void) {
   uint32_t positions = between(1, below(4) ? 40 : 150), O = 1u << below(5);
-  uint32_t cols = between(1, MOST / 155 < 90 ? 26 : 90), rows = between(1, MOST / 160);
-  if (positions < 40) cols = between(1, 90);
+  uint32_t cols = between(1, positions < 40 ? 90 : 26), rows = between(1, 25);
   fil_qspmm_args a = {.w = matrix(rows, cols, O, (fil_coding)below(3)), .positions = positions};
   a.padded = 1, a.q = rescale();
   a.x_pitch = positions + below(4), a.out_pitch = positions + below(4);
@@ -138,7 +137,7 @@ static void qspmm(void) {
 }
 
 static void qspmv(void) {
-  uint32_t cols = between(1, below(4) ? 60 : 700), rows = between(1, cols < 100 ? 40 : 5);
+  uint32_t cols = between(1, below(4) ? 60 : 500), rows = between(1, cols < 100 ? 40 : 5);
   uint32_t O = 1u << below(cols < 100 ? 5 : 3);
   fil_qspmv_args a = {.w = matrix(rows, cols, O, (fil_coding)below(3)), .q = rescale()};
   a.x = buffer(INPUT, cols);

@@ -1,5 +1,6 @@
 """The int8 kernels of microcontrollers give what the scalar ones do, and touch nothing outside of
-their buffers: an image of tests/packaging/guarded.c, where the memory protection unit watches."""
+their buffers: an image of guarded.c, where the memory protection unit watches (kernels/test_shapes
+does the same where there is an operating system)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 CASES = [(row.name, isa) for row in targets.MCUS for isa in row.isas]
 STACK, BUFFERS = 1 << 13, 8 << 14
 SECONDS = 100
-LEAST = 400  # shapes
+LEAST = 1000  # shapes
 
 
 @pytest.fixture(scope="module")
@@ -83,4 +84,4 @@ def test_a_byte_too_far_is_seen(core: str, isa: str, end: str, images: dict[str,
     need_engine(core)
     done = run(core, images[core], isa, end, "2")
     assert done.returncode == 1
-    assert "no access to 0x2000" in done.stderr
+    assert "no access to 0x" in done.stderr
