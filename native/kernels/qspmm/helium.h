@@ -65,9 +65,8 @@ static void fill_words(room *m, columns *c, uint32_t left, uint32_t n, fil_codin
   }
 }
 
-/* sums[r] += weights[r] . x at n positions, four rows; x_at: of words before the first
- * ones. By hand, as
- * compilers take thirteen instructions for these ten. */
+/* sums[r] += weights[r] . x at n positions, four rows; x_at: one word before the first ones. By
+ * hand, as compilers take thirteen instructions for these ten. */
 #define LOOP(load, multiply)                                                                       \
   __asm__ volatile("wls lr, %[n], 2f\n1:\n" load "vldrw.u32 q7, [%q[x], #4]!\n" multiply           \
                    "strd %[s2], %[s3], [%[sums], #8]\n"                                            \
@@ -97,7 +96,7 @@ FIL_INLINE void multiply_few(int32_t *sums, const int8x16_t w[ROWS], uint32x4_t 
   }
 }
 
-/* Columns [i, i + 16), `quads` quads of them stored, of all passes, R rows each. */
+/* Columns [i, i + 16) of all passes, R rows each. */
 FIL_INLINE void multiply(room *m, const bundle *b, uint32_t i, uint32_t n, const uint32_t R) {
   const uint32x4_t at = vidupq_n_u32(0, 1), weights_at = vmulq_n_u32(at, b->step);
   const uint32x4_t x_at = vaddq_n_u32(vmulq_n_u32(at, sizeof m->words[0]),
