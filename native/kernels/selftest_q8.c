@@ -33,12 +33,27 @@ static fil_rescale rescale(void) {
       .zero = -7, .lo = -120, .hi = 99, .residual_zero = 3, .residual_scale = 0.3f};
 }
 
+/* Weights of the last quad of each group, past its last index, are zero. */
+static void end_quads(room *m, const fil_matrix *w) {
+  int8_t *at = m->quads;
+  paint(at, 4 * MOST, 239);
+  for (uint32_t g = 0; g < w->groups; g++) {
+    uint32_t blocks = w->count ? w->count[g] : w->cols, O = w->block_rows;
+    at += (size_t)fil_quads(blocks) * O * FIL_QUAD;
+    for (uint32_t i = 0; i < O * FIL_QUAD && blocks % FIL_QUAD; i++)
+      if (i % FIL_QUAD >= blocks % FIL_QUAD) at[(int32_t)i - (int32_t)(O * FIL_QUAD)] = 0;
+  }
+}
+
 /* Every second or third column, from another start in every group. */
 static fil_matrix matrix(room *m, uint32_t O, fil_coding coding) {
   fil_matrix w = {.quads = m->quads, .sums = m->sums, .multipliers = m->multipliers};
   w.rows = ROWS, w.cols = COLS, w.groups = (ROWS + O - 1) / O, w.block_rows = O;
   w.coding = (uint8_t)coding;
-  if (coding == FIL_CODING_NONE) return w;
+  if (coding == FIL_CODING_NONE) {
+    end_quads(m, &w);
+    return w;
+  }
   w.index = m->d8, w.count = m->count;
   uint32_t i = 0;
   for (uint32_t g = 0; g < w.groups; g++) {
@@ -47,6 +62,7 @@ static fil_matrix matrix(room *m, uint32_t O, fil_coding coding) {
       m->d8[i++] = (uint8_t)(c - last);
     m->count[g] = (uint16_t)(i - first);
   }
+  end_quads(m, &w);
   return w;
 }
 
@@ -87,6 +103,7 @@ static int qconv(fil_isa isa, room *m) {
         .w = matrix(m, 4, FIL_CODING_NONE), .x = m->x, .panel = m->scratch, .g = &g};
     a.w.cols = 18, a.out_pitch = PITCH, a.positions = g.out_h * g.out_w, a.ring = g.in_h;
     a.x_zero = 11, a.q = rescale();
+    end_quads(m, &a.w);
     bad |= DIFFER(qconv, a, ROWS, a.positions, PITCH);
   }
   return bad;
@@ -153,7 +170,6 @@ int fil_q8_selftest(fil_isa isa) {
   room m = {.got = {0}};
   paint(m.x, MOST, 251);
   paint(m.y, MOST, 241);
-  paint(m.quads, 4 * MOST, 239);
   for (int i = 0; i < 32; i++)
     m.sums[i] = i * 531 - 9000, m.multipliers[i] = 0.0003f * (float)(i + 1);
   for (int i = 0; i < 512; i++) m.floats[i] = (float)(i % 61 + 1) / 61.0f;

@@ -1,6 +1,7 @@
 /* Defines fil_<FIL_TABLE>_by_isa from isa.def; the last lines of every ref.c. A table lies beside
  * its scalar kernel, so that a linker that drops an op drops all of its kernels.
- * FIL_SCALAR_ALONE: there is no other, and it serves every ISA. */
+ * FIL_SCALAR_ALONE: there is no other, and it serves every ISA.
+ * FIL_OWN_DSP: that ISA has one (FIL_FILES_dsp); else the scalar one serves it. */
 #include "kernels/kernels.h"
 #include "runtime/config.h"
 
@@ -19,6 +20,9 @@
 #define helium scalar
 #endif
 
+#ifndef FIL_OWN_DSP
+#define dsp scalar
+#endif
 #define X(NAME, name, lanes) void FIL_NAME(FIL_TABLE, name)(const FIL_NAME(FIL_TABLE, args) *);
 #include "filigree/isa.def"
 #undef X

@@ -13,6 +13,9 @@
 #define FIL_CONFIG_H
 
 #define FIL_HAVE_SCALAR 1
+#ifndef FIL_HAVE_DSP
+#define FIL_HAVE_DSP 0
+#endif
 #ifndef FIL_HAVE_NEON
 #define FIL_HAVE_NEON 0
 #endif

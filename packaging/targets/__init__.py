@@ -71,6 +71,7 @@ class Engine:
 
 
 ATOMICS = "-matomics"
+DSP = ("dsp",)
 WASM_FLAGS = ("-msimd128", "-mbulk-memory")
 WASM_THREADS = ("--import-memory", "--shared-memory", "--max-memory=2147483648")
 
@@ -96,16 +97,22 @@ MCUS = (
         ),
     ),
     _core("cortex-m3", "thumbv7m-none-eabi", board=Board("mps2-an385")),
-    _core(*("cortex-m4", "thumbv7em-none-eabihf", "-mfpu=fpv4-sp-d16"), board=Board("mps2-an386")),
+    _core(
+        *("cortex-m4", "thumbv7em-none-eabihf", "-mfpu=fpv4-sp-d16"),
+        board=Board("mps2-an386"),
+        isas=DSP,
+    ),
     _core(
         *("cortex-m7", "thumbv7em-none-eabihf", "-mfpu=fpv5-d16"),
         board=Board("mps2-an500", 2 * MIB, 512 * KIB),
+        isas=DSP,
     ),
     _core(
         *("cortex-m33", "thumbv8m.main-none-eabihf", "-mfpu=fpv5-sp-d16"),
         board=Board(
             "mps2-an505", 2 * MIB, 512 * KIB, flash=0x10000000, ram=0x38000000, harness=0x38200000
         ),
+        isas=DSP,
     ),
     _core(
         *("cortex-m55", "thumbv8.1m.main-none-eabihf"),

@@ -58,7 +58,7 @@ def test_a_core_also_says_what_memory_it_takes(
     done = cli(command, fil_file, "--on", "cortex-m4", *words)
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
-    assert lines[0] == "tiny.fil on cortex-m4 (scalar), instructions of one inference under QEMU"
+    assert lines[0] == "tiny.fil on cortex-m4 (dsp), instructions of one inference under QEMU"
     assert [line.split()[0] for line in lines[-3:]] == ["memory", "flash", "RAM"]
     assert lines[-2].endswith(f" code + {fil_file.stat().st_size:,} model")
     found = json.loads(cli(command, fil_file, "--on", "cortex-m4", *words, "--json").out)

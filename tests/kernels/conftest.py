@@ -9,7 +9,11 @@ from tests.kernels import library
 
 @pytest.fixture(params=["scalar", *library.host_isas()])
 def isa(request: pytest.FixtureRequest) -> str:
-    name = str(request.param)
+    return need_isa(str(request.param))
+
+
+def need_isa(name: str) -> str:
+    """Skip where its kernels cannot run."""
     if library.compiler() is None:
         pytest.skip("no C compiler (apt-get install gcc)")
     if not library.present(name):

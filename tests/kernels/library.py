@@ -24,6 +24,7 @@ FLAGS = (
     *os.environ.get("CFLAGS", "").split(),
 )
 ISA_OBJECT = "-native-runtime-isa.c.o"
+PORTABLE = ("dsp",)  # int8 alone
 HOSTED = ("-std=c11", "-O2", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 
 
@@ -75,6 +76,11 @@ def host_isas() -> tuple[str, ...]:
     return sources.processors().get({"arm64": "aarch64"}.get(machine, machine), ())
 
 
+def built_isas() -> tuple[str, ...]:
+    """Those, and the ones whose kernels are C without their processor."""
+    return (*host_isas(), *PORTABLE)
+
+
 def kernel_units(isas_built: tuple[str, ...]) -> list[Unit]:
     """Every file of native/kernels, for a build that has these instruction sets."""
     have = tuple(sources.have_define(isa) for isa in isas_built)
@@ -92,8 +98,8 @@ def includes() -> tuple[str, ...]:
 
 def _units() -> list[Unit]:
     isa_c = sources.native() / "runtime" / "isa.c"
-    have = tuple(sources.have_define(isa) for isa in host_isas())
-    return [*kernel_units(host_isas()), Unit(isa_c, have)]
+    have = tuple(sources.have_define(isa) for isa in built_isas())
+    return [*kernel_units(built_isas()), Unit(isa_c, have)]
 
 
 def _declarations() -> str:

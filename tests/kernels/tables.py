@@ -154,7 +154,11 @@ class Core:
         return float(_on_core(packfile.encode(plan.plan(program)), self.core)[-2])
 
 
-CORES = (Core(), Core("cortex-m55", "cortex-m55", own_int8=True))
+CORES = (
+    Core(),
+    Core("cortex-m-dsp", own_int8=True),
+    Core("cortex-m55", "cortex-m55", own_int8=True),
+)
 
 
 def in_int8(program: Program) -> Program:

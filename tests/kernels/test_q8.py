@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 
 from filigree.native import enums as c
 from tests.kernels import library
+from tests.kernels.conftest import need_isa
 from tests.kernels.harness import Case, run, up
 
 I8 = NDArray[np.int8]
 UNTOUCHED = np.int8(-99)
 CODINGS = ("none", "d8", "u16")
+
+
+@pytest.fixture(params=["scalar", *library.built_isas()])
+def isa(request: pytest.FixtureRequest) -> str:
+    return need_isa(str(request.param))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from filigree.packaging import build, emulate, sources, targets, toolchains
 from filigree.packaging.engines import Job, qemu
-from filigree.packaging.targets import SCALAR, Target
+from filigree.packaging.targets import DSP, SCALAR, Target, target
 from tests.conftest import need
 from tests.kernels import library
 from tests.packaging.conftest import need_engine
@@ -26,6 +27,7 @@ EMULATED = int(os.environ.get("FILIGREE_SHAPES", "10000"))
 MOVED = {"wasm-wasmtime": "wasm", "wasm-relaxed-wasmtime": "wasm-relaxed"}
 NAMES = ("arm64", "armv7", "riscv64", *MOVED)
 CASES = [(name, isa) for name in NAMES for isa in (SCALAR, *targets.engine(name).target.isas)]
+THUMB = replace(target("armv7"), name="thumb", isas=DSP, flags=(*target("armv7").flags, "-mthumb"))
 
 
 @cache
@@ -33,7 +35,7 @@ def here(*defines: str) -> Path:
     """The program; isa.c, which looks at the processor, with ``defines``."""
     objects = [str(path) for path in library.objects() if path.name != library.ISA_OBJECT]
     made = library.folder() / "-".join(["shapes", *defines])
-    flags = (*FLAGS, *library.includes(), *map(sources.have_define, library.host_isas()))
+    flags = (*FLAGS, *library.includes(), *map(sources.have_define, library.built_isas()))
     files = (str(SOURCE), str(sources.native() / "runtime" / "isa.c"), *objects)
     library.call(str(library.compiler()), *flags, *defines, *files, "-lm", "-o", str(made))
     return made
@@ -67,7 +69,7 @@ def said(command: list[str], isa: str, count: int) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("isa", [SCALAR, *library.host_isas()])
+@pytest.mark.parametrize("isa", [SCALAR, *library.built_isas()])
 def test_here(isa: str) -> None:
     need("gcc", library.compiler() is not None, "no C compiler (apt-get install gcc)")
     if not library.present(isa):
@@ -87,14 +89,24 @@ def test_there(name: str, isa: str) -> None:
     if isa == qemu.F16_ISA:
         pytest.skip("its int8 kernels are neon's")
     need_engine(name)
-    target = targets.engine(name).target
-    program = there(target)
-    if target.is_wasm:
-        return in_wasmtime(program, isa)
-    user = emulate.PROGRAMS[targets.engine(name).program]
+    row = targets.engine(name).target
+    if row.is_wasm:
+        return in_wasmtime(there(row), isa)
+    in_qemu(row, isa, targets.engine(name).program)
+
+
+@pytest.mark.parametrize("isa", DSP)
+def test_microcontrollers_code_on_a_larger_core(isa: str) -> None:
+    """It has the instructions of Cortex-M4, and pages to guard."""
+    need_engine("armv7")
+    in_qemu(THUMB, isa, targets.engine("armv7").program)
+
+
+def in_qemu(row: Target, isa: str, program: str) -> None:
+    user = emulate.PROGRAMS[program]
     assert isinstance(user, qemu.User)
-    command = user.command(Job(target, program, b"", [], isa=isa))
-    assert said([*command, str(program)], isa, EMULATED) == f"{EMULATED}\n"
+    command = user.command(Job(row, there(row), b"", [], isa=isa))
+    assert said([*command, str(there(row))], isa, EMULATED) == f"{EMULATED}\n"
 
 
 def in_wasmtime(program: Path, isa: str) -> None:

@@ -8,12 +8,19 @@
 #include "simd/q8_helium.h"
 #endif
 
+#if FIL_TARGET_DSP
+#include "simd/dsp.h"
+#define copy_halves dsp_copy_halves
+#else
+#define copy_halves fil_copy_halves
+#endif
+
 static inline void copy_run(int8_t *to, const int8_t *from, size_t step, uint32_t n) {
 #if FIL_TARGET_HELIUM
   if (step < FIL_APART) copy_apart(to, from, (uint32_t)step, (int32_t)n);
 #else
   if (step == 1) fil_copy_bytes(to, from, n);
-  else if (step == 2) fil_copy_halves(to, from, n);
+  else if (step == 2) copy_halves(to, from, n);
 #endif
   else
     for (uint32_t j = 0; j < n; j++) to[j] = from[j * step];

@@ -11,4 +11,5 @@ void fil_qspmm_scalar(const fil_qspmm_args *a);
 void fil_qconv_scalar(const fil_qconv_args *a) { convolve(a, fil_qspmm_scalar); }
 
 #define FIL_TABLE qconv
+#define FIL_OWN_DSP
 #include "kernels/table.h"

@@ -27,4 +27,5 @@ void fil_qdwconv_scalar(const fil_qdwconv_args *a) {
 }
 
 #define FIL_TABLE qdwconv
+#define FIL_OWN_DSP
 #include "kernels/table.h"

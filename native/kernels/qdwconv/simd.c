@@ -253,6 +253,9 @@ void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
 #elif FIL_TARGET_HELIUM
 #include "kernels/qdwconv/helium.h"
 
+#elif FIL_TARGET_DSP
+#include "kernels/qdwconv/dsp.h"
+
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
 #include "simd/q8_wasm.h"
 /* after the vectors */

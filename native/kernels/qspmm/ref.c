@@ -48,4 +48,5 @@ void fil_qspmm_scalar(const fil_qspmm_args *a) {
 }
 
 #define FIL_TABLE qspmm
+#define FIL_OWN_DSP
 #include "kernels/table.h"

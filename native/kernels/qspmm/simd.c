@@ -214,6 +214,9 @@ void fil_qspmm_avx2(const fil_qspmm_args *a) {
 #elif FIL_TARGET_HELIUM
 #include "kernels/qspmm/helium.h"
 
+#elif FIL_TARGET_DSP
+#include "kernels/qspmm/dsp.h"
+
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
 #include "simd/q8_wasm.h"
 

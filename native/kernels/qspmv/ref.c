@@ -23,4 +23,5 @@ void fil_qspmv_scalar(const fil_qspmv_args *a) {
 }
 
 #define FIL_TABLE qspmv
+#define FIL_OWN_DSP
 #include "kernels/table.h"

@@ -1,6 +1,9 @@
 #if FIL_TARGET_HELIUM
 #include "kernels/qspmv/helium.h"
 
+#elif FIL_TARGET_DSP
+#include "kernels/qspmv/dsp.h"
+
 #else
 #include "kernels/q8.h"
 #include "simd/bytes.h"
