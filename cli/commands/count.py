@@ -37,7 +37,7 @@ TARGETS = ("arm64", "armv7", "riscv64", *(row.name for row in MCUS))
 )
 @click.option(
     "--isa",
-    type=click.Choice(["neon", "neon_fp16", "helium", "scalar"]),
+    type=click.Choice(["neon", "neon_dotprod", "neon_fp16", "helium", "scalar"]),
     help="[default: neon; neon_fp16 for activations of float16; helium on cortex-m55, scalar on "
     "other microcontrollers]",
 )

@@ -28,6 +28,7 @@ class Finding:
 
 CPU_FLAGS = {
     "neon": "asimd",
+    "neon_dotprod": "asimddp",
     "neon_fp16": "asimdhp",
     "avx2": "avx2",
     "avx512": "avx512f",

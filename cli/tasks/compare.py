@@ -43,6 +43,7 @@ ENGINES = {
     **{name: (name,) for name in CORES},
 }
 NARROW = {"arm64": ("neon_fp16",)}  # of packed models with activations of float16
+BYTES = {"arm64": ("neon", "neon_dotprod")}  # of int8 models
 ISAS = {
     "arm64": ("neon",),
     "armv7": ("neon",),
@@ -281,12 +282,18 @@ def compare_emulated(
     threads = max(threads, LEAST_THREADS.get(target, 1))
     for engine in ENGINES[target]:
         missing = emulate.available(engine)
-        known = NARROW.get(target, ()) if case.narrow else ISAS[target]
+        known = _isas_of(target, case)
         for isa in [isa for isa in known if not isas or isa in isas]:
             if missing:
                 yield Row(engine, isa, skipped=missing, wanted=wanted)
                 continue
             yield _emulated(engine, isa, data, case, threads=threads, wanted=wanted)
+
+
+def _isas_of(target: str, case: Case) -> tuple[str, ...]:
+    if case.narrow:
+        return NARROW.get(target, ())
+    return BYTES.get(target, ISAS[target]) if case.bits else ISAS[target]
 
 
 def _emulated(engine: str, isa: str, data: bytes, case: Case, *, threads: int, wanted: bool) -> Row:

@@ -1,7 +1,8 @@
 /* Defines fil_<FIL_TABLE>_by_isa from isa.def; the last lines of every ref.c. A table lies beside
  * its scalar kernel, so that a linker that drops an op drops all of its kernels.
  * FIL_SCALAR_ALONE: there is no other, and it serves every ISA.
- * FIL_OWN_DSP: that ISA has one (FIL_FILES_dsp); else the scalar one serves it. */
+ * FIL_OWN_DSP, FIL_OWN_NEON_DOTPROD: that ISA has one (FIL_FILES_dsp, FIL_FILES_neon_dotprod); else
+ * the scalar one serves it, or NEON's. */
 #include "kernels/kernels.h"
 #include "runtime/config.h"
 
@@ -22,6 +23,9 @@
 
 #ifndef FIL_OWN_DSP
 #define dsp scalar
+#endif
+#ifndef FIL_OWN_NEON_DOTPROD
+#define neon_dotprod neon
 #endif
 #define X(NAME, name, lanes) void FIL_NAME(FIL_TABLE, name)(const FIL_NAME(FIL_TABLE, args) *);
 #include "filigree/isa.def"

@@ -19,6 +19,9 @@
 #ifndef FIL_HAVE_NEON
 #define FIL_HAVE_NEON 0
 #endif
+#ifndef FIL_HAVE_NEON_DOTPROD
+#define FIL_HAVE_NEON_DOTPROD 0
+#endif
 #ifndef FIL_HAVE_NEON_FP16
 #define FIL_HAVE_NEON_FP16 0
 #endif

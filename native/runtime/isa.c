@@ -56,18 +56,30 @@ static int x86_has(uint32_t leaf7_ebx, uint32_t xcr0) {
 }
 #endif
 
-/* A processor with arithmetic on float16: known when this was compiled, or from Linux, if a C
- * library is there to be asked. */
-#if FIL_HAVE_NEON_FP16
-#if !defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC) && defined(__linux__)
-enum { HWCAP = 16, HWCAP_ASIMDHP = 1 << 10 };
+/* What a processor adds to NEON: known when this was compiled, or from Linux, if a C library is
+ * there to be asked. */
+#if FIL_HAVE_NEON_FP16 || FIL_HAVE_NEON_DOTPROD
+enum { HWCAP = 16, HWCAP_ASIMDHP = 1 << 10, HWCAP_ASIMDDP = 1 << 20 };
+#ifdef __linux__
 extern unsigned long getauxval(unsigned long type) __attribute__((weak));
-static int arm_has_fp16(void) { return getauxval && getauxval(HWCAP) & HWCAP_ASIMDHP; }
-#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
-static int arm_has_fp16(void) { return 1; }
+static int linux_says(unsigned long bit) { return getauxval && getauxval(HWCAP) & bit; }
 #else
-static int arm_has_fp16(void) { return 0; }
+static int linux_says(unsigned long bit) { return (void)bit, 0; }
 #endif
+#ifdef __ARM_FEATURE_FP16_VECTOR_ARITHMETIC
+#define HAS_FP16 1
+#else
+#define HAS_FP16 linux_says(HWCAP_ASIMDHP)
+#endif
+#ifdef __ARM_FEATURE_DOTPROD
+#define HAS_DOTPROD 1
+#else
+#define HAS_DOTPROD linux_says(HWCAP_ASIMDDP)
+#endif
+static int arm_has(fil_isa isa) {
+  if (isa == FIL_ISA_NEON_FP16) return HAS_FP16;
+  return isa != FIL_ISA_NEON_DOTPROD || HAS_DOTPROD;
+}
 #endif
 
 #if FIL_HAVE_AVX512
@@ -84,8 +96,8 @@ int fil_has_vnni(void) {
 #endif
 
 static int cpu_has(fil_isa isa) {
-#if FIL_HAVE_NEON_FP16
-  if (isa == FIL_ISA_NEON_FP16) return arm_has_fp16();
+#if FIL_HAVE_NEON_FP16 || FIL_HAVE_NEON_DOTPROD
+  if (!arm_has(isa)) return 0;
 #endif
 #if FIL_HAVE_AVX2 || FIL_HAVE_AVX512
   if (isa == FIL_ISA_AVX2) return x86_has(bit_AVX2, 0x06);

@@ -38,8 +38,11 @@ FIL_INLINE int32x4_t vmovl_high_s16(int16x8_t a) { return vmovl_s16(vget_high_s1
 FIL_INLINE int16x8_t vmull_high_s8(int8x16_t a, int8x16_t b) {
   return vmull_s8(vget_high_s8(a), vget_high_s8(b));
 }
-FIL_INLINE int32x4_t vmlal_high_s16(int32x4_t sum, int16x8_t a, int16x8_t b) {
-  return vmlal_s16(sum, vget_high_s16(a), vget_high_s16(b));
+FIL_INLINE int16x8_t vmlal_high_s8(int16x8_t sum, int8x16_t a, int8x16_t b) {
+  return vmlal_s8(sum, vget_high_s8(a), vget_high_s8(b));
+}
+FIL_INLINE int32x4_t vaddw_high_s16(int32x4_t sum, int16x8_t a) {
+  return vaddw_s16(sum, vget_high_s16(a));
 }
 FIL_INLINE int16x8_t vqmovn_high_s32(int16x4_t low, int32x4_t a) {
   return vcombine_s16(low, vqmovn_s32(a));

@@ -17,6 +17,12 @@ FIL_INLINE void fil_copy_bytes(int8_t *to, const int8_t *from, size_t n) {
       __builtin_memcpy(to, &a, 8), __builtin_memcpy(to + n - 8, &b, 8);
       return;
     }
+    if (n >= 4) {
+      uint32_t a, b;
+      __builtin_memcpy(&a, from, 4), __builtin_memcpy(&b, from + n - 4, 4);
+      __builtin_memcpy(to, &a, 4), __builtin_memcpy(to + n - 4, &b, 4);
+      return;
+    }
     for (size_t i = 0; i < n; i++) to[i] = from[i];
     return;
   }
@@ -26,6 +32,29 @@ FIL_INLINE void fil_copy_bytes(int8_t *to, const int8_t *from, size_t n) {
     __builtin_memcpy(to + i, &v, 16);
   }
   __builtin_memcpy(to + n - 16, &last, 16);
+}
+
+/* Rows of n bytes, W <= n <= 2 W: two runs of W each, which overlap. */
+FIL_INLINE void fil_copy_short_rows(int8_t *to, size_t to_step, const int8_t *from,
+                                    size_t from_step, size_t n, size_t rows, const size_t W) {
+  for (; rows; rows--, to += to_step, from += from_step) {
+    fil_sixteen first = {{0}}, last = {{0}};
+    __builtin_memcpy(&first, from, W), __builtin_memcpy(&last, from + n - W, W);
+    __builtin_memcpy(to, &first, W), __builtin_memcpy(to + n - W, &last, W);
+  }
+}
+
+FIL_INLINE void fil_copy_rows(int8_t *to, size_t to_step, const int8_t *from, size_t from_step,
+                              size_t n, size_t rows) {
+#define ROWS(W) fil_copy_short_rows(to, to_step, from, from_step, n, rows, W)
+  if (n > 32)
+    for (; rows; rows--, to += to_step, from += from_step) fil_copy_bytes(to, from, n);
+  else if (n >= 16) ROWS(16);
+  else if (n >= 8) ROWS(8);
+  else if (n >= 4) ROWS(4);
+  else if (n >= 2) ROWS(2);
+  else if (n) ROWS(1);
+#undef ROWS
 }
 
 /* N of the pairs from `from` on: of each the first byte, or the second. */

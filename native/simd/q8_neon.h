@@ -10,16 +10,14 @@ typedef float32x4_t f4;
 
 FIL_INLINE b16 b16_load(const int8_t *p) { return vld1q_s8(p); }
 FIL_INLINE void b16_store(int8_t *p, b16 v) { vst1q_s8(p, v); }
-#define FIL_B16 1
-FIL_INLINE s4 s4_load(const int32_t *p) { return vld1q_s32(p); }
 FIL_INLINE s4 s4_set1(int32_t x) { return vdupq_n_s32(x); }
 FIL_INLINE s4 s4_sub(s4 a, s4 b) { return vsubq_s32(a, b); }
+/* What is over int32 ends at the end of the range. */
 FIL_INLINE s4 s4_round(f4 x) { return vcvtnq_s32_f32(x); }
 FIL_INLINE f4 f4_set1(float x) { return vdupq_n_f32(x); }
 FIL_INLINE f4 f4_of(s4 x) { return vcvtq_f32_s32(x); }
 FIL_INLINE f4 f4_mul(f4 a, f4 b) { return vmulq_f32(a, b); }
 FIL_INLINE f4 f4_add(f4 a, f4 b) { return vaddq_f32(a, b); }
-FIL_INLINE f4 f4_min(f4 a, f4 b) { return vminq_f32(a, b); }
 
 FIL_INLINE void b16_widen(b16 v, s4 to[4]) {
   int16x8_t low = vmovl_s8(vget_low_s8(v)), high = vmovl_high_s8(v);

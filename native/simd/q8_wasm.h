@@ -10,16 +10,14 @@ typedef v128_t f4;
 
 FIL_INLINE b16 b16_load(const int8_t *p) { return wasm_v128_load(p); }
 FIL_INLINE void b16_store(int8_t *p, b16 v) { wasm_v128_store(p, v); }
-#define FIL_B16 1
-FIL_INLINE s4 s4_load(const int32_t *p) { return wasm_v128_load(p); }
 FIL_INLINE s4 s4_set1(int32_t x) { return wasm_i32x4_splat(x); }
 FIL_INLINE s4 s4_sub(s4 a, s4 b) { return wasm_i32x4_sub(a, b); }
+/* What is over int32 ends at the end of the range. */
 FIL_INLINE s4 s4_round(f4 x) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x)); }
 FIL_INLINE f4 f4_set1(float x) { return wasm_f32x4_splat(x); }
 FIL_INLINE f4 f4_of(s4 x) { return wasm_f32x4_convert_i32x4(x); }
 FIL_INLINE f4 f4_mul(f4 a, f4 b) { return wasm_f32x4_mul(a, b); }
 FIL_INLINE f4 f4_add(f4 a, f4 b) { return wasm_f32x4_add(a, b); }
-FIL_INLINE f4 f4_min(f4 a, f4 b) { return wasm_f32x4_pmin(a, b); }
 
 FIL_INLINE void b16_widen(b16 v, s4 to[4]) {
   v128_t low = wasm_i16x8_extend_low_i8x16(v), high = wasm_i16x8_extend_high_i8x16(v);

@@ -123,9 +123,10 @@ MCUS = (
 
 TARGETS = (
     Target(
-        *("arm64", "arm64", "aarch64-linux-gnu", ("neon", "neon_fp16"), ("main.c",)),
+        *("arm64", "arm64", "aarch64-linux-gnu"),
+        *(("neon", "neon_dotprod", "neon_fp16"), ("main.c",)),
         cpu="cortex-a53",
-        cpus=(("neon_fp16", "cortex-a76"),),
+        cpus=(("neon_dotprod", "cortex-a76"), ("neon_fp16", "cortex-a76")),
     ),
     Target(
         *("armv7", "armv7", "arm-linux-gnueabihf", ("neon",), ("main.c",)),

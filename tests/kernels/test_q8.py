@@ -210,25 +210,30 @@ def taps(x: I8, g: dict[str, int], zero: int) -> NDArray[np.int64]:
     channels = x.shape[0]
     found = np.full((channels, g["kh"] * g["kw"], g["out_h"], g["out_w"]), zero, np.int64)
     for k in range(g["kh"] * g["kw"]):
-        for oy in range(g["out_h"]):
-            for ox in range(g["out_w"]):
-                iy = oy * g["sh"] + k // g["kw"] * g["dh"] - g["pad_top"]
-                ix = ox * g["sw"] + k % g["kw"] * g["dw"] - g["pad_left"]
-                if 0 <= iy < g["in_h"] and 0 <= ix < g["in_w"]:
-                    found[:, k, oy, ox] = x[:, iy, ix]
+        iy = np.arange(g["out_h"]) * g["sh"] + k // g["kw"] * g["dh"] - g["pad_top"]
+        ix = np.arange(g["out_w"]) * g["sw"] + k % g["kw"] * g["dw"] - g["pad_left"]
+        oy, ox = (np.flatnonzero((i >= 0) & (i < n)) for i, n in ((iy, g["in_h"]), (ix, g["in_w"])))
+        found[:, k, oy[:, None], ox] = x[:, iy[oy, None], ix[ox]]
     return found.reshape(channels, g["kh"] * g["kw"], -1)
 
 
 def geometry(
-    draw: np.random.Generator, channels: int, lanes: int, *, narrow: bool = False
+    draw: np.random.Generator, channels: int, lanes: int, *, kind: str = "any"
 ) -> dict[str, int]:
+    narrow = kind == "narrow"
     kh, kw = (int(k) for k in draw.integers(1, 6, 2))
     sh, sw = (int(s) for s in draw.integers(1, 4, 2))
     dh, dw = (int(d) for d in draw.choice([1, 1, 1, 2], 2))
     if narrow:
         kh, kw, sh, sw, dh, dw = 3, min(kw, 4), 1, 1, 1, 1
+    if kind == "square":
+        kh = kw = int(draw.choice([3, 5]))
+        sh = sw = int(draw.choice([1, 2]))
+        dh = dw = 1
     top, left = int(draw.integers(0, kh)), int(draw.integers(0, kw))
     h, w = int(draw.integers(1, 12)), int(draw.integers(1, 10 if narrow else 40))
+    if kind == "square" and draw.random() < 0.3:  # more than one band
+        h, w = int(draw.integers(30, 70)), int(draw.integers(60, 140))
     out_h = max(1, (h + 2 * top - dh * (kh - 1) - 1) // sh + 1)
     out_w = max(1, (w + 2 * left - dw * (kw - 1) - 1) // sw + 1)
     return {
@@ -246,10 +251,10 @@ def scratch_bytes(kernel: str, g: dict[str, int], cols: int) -> int:
     return int(lib.fil_qdwconv_scratch(conv))
 
 
-def window(seed: int, isa: str, kernel: str, *, narrow: bool = False) -> None:
+def window(seed: int, isa: str, kernel: str, *, kind: str = "any") -> None:
     draw, lanes = np.random.default_rng(seed), library.lanes(isa)
     channels = int(draw.integers(1, 6))
-    g = geometry(draw, channels, lanes, narrow=narrow)
+    g = geometry(draw, channels, lanes, kind=kind)
     q, zero = rescale(draw), int(draw.integers(-128, 128))
     size = g["kh"] * g["kw"]
     deep = kernel == "qconv"
@@ -285,4 +290,10 @@ def test_windows(isa: str, kernel: str, part: int) -> None:
 @pytest.mark.parametrize("kernel", ["qconv", "qdwconv"])
 def test_narrow_windows(isa: str, kernel: str) -> None:
     for seed in range(60):
-        window(seed, isa, kernel, narrow=True)
+        window(seed, isa, kernel, kind="narrow")
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_square_windows(isa: str, part: int) -> None:
+    for seed in range(12):
+        window(1000 + 12 * part + seed, isa, "qdwconv", kind="square")

@@ -109,6 +109,18 @@ def in_qemu(row: Target, isa: str, program: str) -> None:
     assert said([*command, str(there(row))], isa, EMULATED) == f"{EMULATED}\n"
 
 
+def test_dot_products_are_looked_for() -> None:
+    """All that runs on the core of the other tests, which traps them, executes none."""
+    need_engine("arm64")
+    target = targets.target("arm64")
+    command = qemu.AARCH64.command(Job(target, there(target), b"", [], isa="neon"))
+    if not command:
+        pytest.skip("this is the processor itself")
+    assert command[-1] == "cortex-a53"
+    run = [*command, str(there(target)), "neon_dotprod", "0", "1"]
+    assert subprocess.run(run, check=False).returncode == 3
+
+
 def in_wasmtime(program: Path, isa: str) -> None:
     """WASI gives the program its words and takes what it prints."""
     import wasmtime

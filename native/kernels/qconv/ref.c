@@ -12,4 +12,5 @@ void fil_qconv_scalar(const fil_qconv_args *a) { convolve(a, fil_qspmm_scalar); 
 
 #define FIL_TABLE qconv
 #define FIL_OWN_DSP
+#define FIL_OWN_NEON_DOTPROD
 #include "kernels/table.h"

@@ -28,4 +28,5 @@ void fil_qdwconv_scalar(const fil_qdwconv_args *a) {
 
 #define FIL_TABLE qdwconv
 #define FIL_OWN_DSP
+#define FIL_OWN_NEON_DOTPROD
 #include "kernels/table.h"

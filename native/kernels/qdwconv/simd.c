@@ -227,26 +227,10 @@ FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], con
 
 void fil_qdwconv_avx2(const fil_qdwconv_args *a) { run(a); }
 
-#elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
+#elif FIL_TARGET_NEON || FIL_TARGET_NEON_DOTPROD || FIL_TARGET_NEON_FP16
 #include "simd/q8_neon.h"
 /* after the vectors */
-#include "kernels/qdwconv/words.h"
-
-FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow) {
-  int32x4_t sum[4];
-  FIL_UNROLL(j, 4) sum[j] = vdupq_n_s32(b->a->w.sums[b->row]);
-  for (uint32_t k = 0; k < b->taps; k++) {
-    const int16_t *at = x + b->offset[k];
-    int16x8_t w = vld1q_dup_s16(&b->w.each[k]), low = vld1q_s16(at);
-    sum[0] = vmlal_s16(sum[0], vget_low_s16(low), vget_low_s16(w));
-    sum[1] = vmlal_high_s16(sum[1], low, w);
-    if (narrow) continue;
-    int16x8_t high = vld1q_s16(at + 8);
-    sum[2] = vmlal_s16(sum[2], vget_low_s16(high), vget_low_s16(w));
-    sum[3] = vmlal_high_s16(sum[3], high, w);
-  }
-  FIL_UNROLL(j, 4) vst1q_s32(sums + 4 * j, sum[j]);
-}
+#include "kernels/qdwconv/neon.h"
 
 void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
 
@@ -259,23 +243,7 @@ void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
 #include "simd/q8_wasm.h"
 /* after the vectors */
-#include "kernels/qdwconv/words.h"
-
-FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow) {
-  v128_t sum[4];
-  FIL_UNROLL(j, 4) sum[j] = wasm_i32x4_splat(b->a->w.sums[b->row]);
-  for (uint32_t k = 0; k < b->taps; k++) {
-    const int16_t *at = x + b->offset[k];
-    v128_t w = wasm_v128_load16_splat(&b->w.each[k]), low = wasm_v128_load(at);
-    sum[0] = wasm_i32x4_add(sum[0], wasm_i32x4_extmul_low_i16x8(low, w));
-    sum[1] = wasm_i32x4_add(sum[1], wasm_i32x4_extmul_high_i16x8(low, w));
-    if (narrow) continue;
-    v128_t high = wasm_v128_load(at + 8);
-    sum[2] = wasm_i32x4_add(sum[2], wasm_i32x4_extmul_low_i16x8(high, w));
-    sum[3] = wasm_i32x4_add(sum[3], wasm_i32x4_extmul_high_i16x8(high, w));
-  }
-  FIL_UNROLL(j, 4) wasm_v128_store(sums + 4 * j, sum[j]);
-}
+#include "kernels/qdwconv/wasm.h"
 
 void FIL_KERNEL(qdwconv)(const fil_qdwconv_args *a) { run(a); }
 #endif

@@ -38,22 +38,6 @@ static void fill_row(const plane *b, int16_t *to, uint32_t y) {
 /* The sums of the 16 outputs from x on, or, if `narrow`, of 8. */
 FIL_INLINE void sum_strip(const plane *b, const int16_t *x, int32_t sums[T], const int narrow);
 
-/* 16 results without a residual. */
-static void round_strip(const plane *b, const int32_t sums[T], int8_t made[T]) {
-  float factor = b->a->w.multipliers[b->row];
-  const fil_rescale *q = &b->a->q;
-#ifdef FIL_B16
-  s4 v[4];
-  FIL_UNROLL(j, 4) {
-    f4 x = f4_mul(f4_of(s4_load(sums + 4 * j)), f4_set1(factor));
-    v[j] = s4_round(f4_min(x, f4_set1(32767.0f)));
-  }
-  b16_store(made, b16_between(b16_pack(v, (int16_t)q->zero), (int8_t)q->lo, (int8_t)q->hi));
-#else
-  for (uint32_t i = 0; i < T; i++) made[i] = fil_requantized(sums[i], factor, 0, q);
-#endif
-}
-
 static void store(const plane *b, size_t at, uint32_t n, const int32_t sums[T]) {
   const fil_qdwconv_args *a = b->a;
   const int8_t *y = a->residual ? a->residual + (size_t)b->row * a->residual_pitch + at : 0;
@@ -61,7 +45,8 @@ static void store(const plane *b, size_t at, uint32_t n, const int32_t sums[T]) 
   int8_t made[T];
   if (y)
     for (uint32_t i = 0; i < n; i++) made[i] = fil_requantized(sums[i], factor, y + i, &a->q);
-  else round_strip(b, sums, made);
+  else
+    for (uint32_t i = 0; i < T; i++) made[i] = fil_requantized(sums[i], factor, 0, &a->q);
   fil_copy_bytes(a->out + (size_t)b->row * a->out_pitch + at, made, n);
 }
 

@@ -1,6 +1,45 @@
-/* qspmm on NEON: pairs of planes multiplied to 16 bits and added up pairwise, which is exact. */
+/* qspmm on NEON: pairs of planes multiplied to 16 bits and added up pairwise, which is exact, or
+ * four planes by dot products. */
 #include "simd/q8_neon.h"
 
+#if FIL_TARGET_NEON_DOTPROD
+/* by[j]: of positions 4 j to 4 j + 3 the bytes of four planes. */
+typedef struct quad {
+  int8x16_t by[4];
+} quad;
+
+FIL_INLINE quad quad_of(const b16 x[4]) {
+  int16x8_t ab[2] = {vreinterpretq_s16_s8(vzip1q_s8(x[0], x[1])),
+                     vreinterpretq_s16_s8(vzip2q_s8(x[0], x[1]))};
+  int16x8_t cd[2] = {vreinterpretq_s16_s8(vzip1q_s8(x[2], x[3])),
+                     vreinterpretq_s16_s8(vzip2q_s8(x[2], x[3]))};
+  quad q;
+  FIL_UNROLL(i, 2) {
+    q.by[2 * i] = vreinterpretq_s8_s16(vzip1q_s16(ab[i], cd[i]));
+    q.by[2 * i + 1] = vreinterpretq_s8_s16(vzip2q_s16(ab[i], cd[i]));
+  }
+  return q;
+}
+
+typedef struct qw {
+  int8x16_t rows; /* four weights each */
+} qw;
+
+FIL_INLINE qw load_weights(const int8_t *w, const uint32_t R) {
+  if (R == 4) return (qw){vld1q_s8(w)};
+  if (R == 2) return (qw){vcombine_s8(vld1_s8(w), vdup_n_s8(0))};
+  return (qw){vreinterpretq_s8_s32(vdupq_n_s32(four_of(w)))};
+}
+
+FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j) {
+  switch (r) {
+  case 0: return vdotq_laneq_s32(sum, x->by[j], w->rows, 0);
+  case 1: return vdotq_laneq_s32(sum, x->by[j], w->rows, 1);
+  case 2: return vdotq_laneq_s32(sum, x->by[j], w->rows, 2);
+  default: return vdotq_laneq_s32(sum, x->by[j], w->rows, 3);
+  }
+}
+#else
 /* ab[i], cd[i]: of positions 8 i to 8 i + 7 the bytes of two planes in turn. */
 typedef struct quad {
   int8x16_t ab[2], cd[2];
@@ -43,6 +82,7 @@ FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j) {
   sum = vpadalq_s16(sum, vmull_s8(half_of(x->ab[j / 2], j), pair(w, 2 * r)));
   return vpadalq_s16(sum, vmull_s8(half_of(x->cd[j / 2], j), pair(w, 2 * r + 1)));
 }
+#endif
 #include "kernels/qspmm/sixteen.h"
 
 void FIL_KERNEL(qspmm)(const fil_qspmm_args *a) { run(a); }

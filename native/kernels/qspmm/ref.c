@@ -49,4 +49,5 @@ void fil_qspmm_scalar(const fil_qspmm_args *a) {
 
 #define FIL_TABLE qspmm
 #define FIL_OWN_DSP
+#define FIL_OWN_NEON_DOTPROD
 #include "kernels/table.h"

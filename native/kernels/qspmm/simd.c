@@ -208,7 +208,7 @@ void fil_qspmm_avx2(const fil_qspmm_args *a) {
   }
 }
 
-#elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
+#elif FIL_TARGET_NEON || FIL_TARGET_NEON_DOTPROD || FIL_TARGET_NEON_FP16
 #include "kernels/qspmm/neon.h"
 
 #elif FIL_TARGET_HELIUM

@@ -24,4 +24,5 @@ void fil_qspmv_scalar(const fil_qspmv_args *a) {
 
 #define FIL_TABLE qspmv
 #define FIL_OWN_DSP
+#define FIL_OWN_NEON_DOTPROD
 #include "kernels/table.h"

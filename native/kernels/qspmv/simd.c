@@ -77,16 +77,27 @@ FIL_INLINE inputs spread(const int8_t *x, places by) {
   return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(sixteen(x), by));
 }
 
-#elif FIL_TARGET_NEON || FIL_TARGET_NEON_FP16
+#elif FIL_TARGET_NEON || FIL_TARGET_NEON_DOTPROD || FIL_TARGET_NEON_FP16
 #include "simd/arm.h"
 
+typedef int8x16_t inputs;
+typedef uint8x16_t places;
+
+#if FIL_TARGET_NEON_DOTPROD
+enum { WIDE = 16, PARTS = 1 };
+
+typedef int32x4_t sums;
+
+FIL_INLINE sums none(void) { return vdupq_n_s32(0); }
+FIL_INLINE sums add(sums a, sums b) { return vaddq_s32(a, b); }
+FIL_INLINE sums dot(sums s, const int8_t *w, inputs x) { return vdotq_s32(s, vld1q_s8(w), x); }
+FIL_INLINE void store_sums(int32_t *to, sums s) { vst1q_s32(to, s); }
+#else
 enum { WIDE = 16, PARTS = 2 };
 
 typedef struct sums {
   int32x4_t low, high;
 } sums;
-typedef int8x16_t inputs;
-typedef uint8x16_t places;
 
 FIL_INLINE sums none(void) { return (sums){vdupq_n_s32(0), vdupq_n_s32(0)}; }
 FIL_INLINE sums add(sums a, sums b) {
@@ -99,6 +110,7 @@ FIL_INLINE sums dot(sums s, const int8_t *w, inputs x) {
   return s;
 }
 FIL_INLINE void store_sums(int32_t *to, sums s) { vst1q_s32(to, s.low), vst1q_s32(to + 4, s.high); }
+#endif
 FIL_INLINE places places_of(const int8_t bytes[WIDE]) {
   return vreinterpretq_u8_s8(vld1q_s8(bytes));
 }
