@@ -34,12 +34,16 @@ def folder() -> Path:
     return build.cache_folder() / _path()
 
 
+def absent(*packages: str) -> list[str]:
+    """Those that are not installed, with the versions that are wanted."""
+    return [f"{name} {pins()[name]}" for name in packages if not (folder() / name).is_dir()]
+
+
 def need(*packages: str) -> None:
     """Raises ToolMissing with every package that is not installed."""
-    absent = [f"{name} {pins()[name]}" for name in packages if not (folder() / name).is_dir()]
-    if absent:
-        verb = "is" if len(absent) == 1 else "are"
-        raise ToolMissing(f"{', '.join(absent)} (npm) {verb} not installed", hint=COMMAND)
+    if names := absent(*packages):
+        verb = "is" if len(names) == 1 else "are"
+        raise ToolMissing(f"{', '.join(names)} (npm) {verb} not installed", hint=COMMAND)
 
 
 def install() -> Path:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from filigree.packaging import build, npm, sources, targets
 from filigree.packaging.desk import Desk
-from filigree.packaging.engines import F32, chromium, elements, files, node
+from filigree.packaging.engines import chromium, elements, files, node
 from filigree.packaging.errors import BadFile, TargetFailed, ToolMissing
 
 OURS = "filigree"
@@ -58,12 +58,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Job:
-    """What to time, on the same inputs: ``seconds`` each, ``least`` samples at least."""
+    """What to time, on the same inputs: ``seconds`` each, ``least`` samples at least. ``scales``:
+    of inputs of integers, which q of (scale, zero) stand for (q - zero) * scale."""
 
     candidates: Sequence[Candidate]
     inputs: Sequence[NDArray[Any]]
     seconds: float
     least: int = 15
+    scales: Sequence[tuple[float, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Turns:
     clock: float
     relaxed: bool
     samples: Mapping[str, list[float]]
-    outputs: Mapping[str, list[F32]]
+    outputs: Mapping[str, list[NDArray[Any]]]
 
 
 def missing(engine: str) -> str | None:
@@ -112,11 +114,13 @@ def _stage(job: Job, folder: Path) -> None:
     """Write every file of the job, and job.json, which names them."""
     folder.mkdir()
     document: dict[str, Any] = {"seconds": job.seconds, "least": job.least}
-    document["inputs"] = [
-        {"file": f"job/input{i}", "shape": list(array.shape)} for i, array in enumerate(job.inputs)
-    ]
+    document["inputs"] = []
     for i, array in enumerate(elements(job.inputs)):
         (folder / f"input{i}").write_bytes(array.tobytes())
+        scale, zero = job.scales[i] if job.scales else (1.0, 0)
+        about = {"type": array.dtype.name, "scale": scale, "zero": zero}
+        shape = list(job.inputs[i].shape)
+        document["inputs"].append({"file": f"job/input{i}", "shape": shape, **about})
     document["candidates"] = [
         {**_placed(one, folder / str(i)), "file": f"job/{i}/{next(iter(one.files))}"}
         for i, one in enumerate(job.candidates)
@@ -219,7 +223,8 @@ def _turns(found: dict[str, Any]) -> Turns:
         samples={one["name"]: [ms * 1e-3 for ms in one["ms"]] for one in results},
         outputs={
             one["name"]: [
-                np.frombuffer(base64.b64decode(data), np.float32) for data in one["outputs"]
+                np.frombuffer(base64.b64decode(made["data"]), made["type"])
+                for made in one["outputs"]
             ]
             for one in results
         },

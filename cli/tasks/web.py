@@ -6,13 +6,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from filigree.cli.tasks.bench import Bench
 from filigree.cli.tasks.compare import relative
-from filigree.cli.tasks.packed import many, open_packed, random_inputs
+from filigree.cli.tasks.packed import F32, as_floats, many, open_packed, random_inputs
 from filigree.cli.tasks.peers import Peer
 from filigree.cli.tasks.timing import pinned, summary
 from filigree.converter.errors import BadFile, UsageError
+from filigree.native.model import Port
 from filigree.packaging import turns
 
 # The kind of candidate in packaging/turns.py, and the suffix of the models that it runs.
@@ -62,14 +67,8 @@ def measure(
     Raises UsageError, BadFile, and what packaging/turns.py raises.
     """
     host = open_packed(model)
-    bytes_in = all(port.dtype in ("float32", "uint8") for port in host.inputs)
-    if not bytes_in or any(port.dtype != "float32" for port in host.outputs):
-        raise UsageError(
-            "a model with inputs or outputs of integers cannot be timed in WebAssembly",
-            hint=f"filigree bench {model}, or filigree verify {model} --on wasm",
-        )
     inputs = random_inputs(host.inputs, seed=1)
-    expected = many(host.run(*inputs))
+    expected = _floats(many(host.run(*inputs)), host.outputs)
     ours = candidates(model.read_bytes(), twin, isa=isa)
     entries = [
         turns.Candidate(one.name, turns.OURS, {"model.fil": one.data}, one.isa) for one in ours
@@ -78,7 +77,8 @@ def measure(
         turns.Candidate(name, PEERS[peer.name][0], _files(peer))
         for name, peer in zip(_labels(peers), peers, strict=True)
     ]
-    job = turns.Job(entries, inputs, seconds)
+    scales = [(port.scale or 1.0, port.zero) for port in host.inputs]
+    job = turns.Job(entries, inputs, seconds, scales=scales)
     engine = ENGINES[on]
     cores: tuple[int, ...] = ()
     if engine == "chromium":  # its processes spread over the cores
@@ -89,10 +89,21 @@ def measure(
     return Bench(
         timings=[summary(name, samples) for name, samples in found.samples.items()],
         sizes={one.name: sum(map(len, one.files.values())) for one in entries},
-        differences={name: relative(outputs, expected) for name, outputs in found.outputs.items()},
+        differences={
+            name: relative(_floats(outputs, host.outputs), expected)
+            for name, outputs in found.outputs.items()
+        },
         cores=cores,
         isa=f"{ours[0].isa} in {found.engine}{'' if found.relaxed else ', relaxed SIMD off'}",
     )
+
+
+def _floats(outputs: Sequence[NDArray[Any]], ports: Sequence[Port]) -> list[F32]:
+    """What outputs stand for, flat; those of a peer may be floats where ours are integers."""
+    return [
+        np.ravel(y if y.dtype == np.float32 else as_floats(y, port))
+        for y, port in zip(outputs, ports, strict=True)
+    ]
 
 
 def _labels(peers: Sequence[Peer]) -> list[str]:

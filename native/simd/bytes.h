@@ -48,7 +48,12 @@ FIL_INLINE void fil_copy_rows(int8_t *to, size_t to_step, const int8_t *from, si
                               size_t n, size_t rows) {
 #define ROWS(W) fil_copy_short_rows(to, to_step, from, from_step, n, rows, W)
   if (n > 32)
-    for (; rows; rows--, to += to_step, from += from_step) fil_copy_bytes(to, from, n);
+    for (; rows; rows--, to += to_step, from += from_step) {
+      size_t i = 0;
+      for (; i + 64 <= n; i += 64) __builtin_memcpy(to + i, from + i, 64);
+      for (; i + 16 < n; i += 16) __builtin_memcpy(to + i, from + i, 16);
+      __builtin_memcpy(to + n - 16, from + n - 16, 16);
+    }
   else if (n >= 16) ROWS(16);
   else if (n >= 8) ROWS(8);
   else if (n >= 4) ROWS(4);
@@ -79,6 +84,19 @@ FIL_INLINE void fil_copy_halves(int8_t *to, const int8_t *from, size_t n) {
     for (; i + 16 < n; i += 16) fil_halves_of_pairs(to + i, from + 2 * i, 16, 0);
     fil_halves_of_pairs(to + n - 16, from + 2 * (n - 16) - 1, 16, 1);
   }
+}
+
+/* Whether one of n weights is -128: two products of those are too much for 16 bits. */
+FIL_INLINE int fil_has_lowest(const int8_t *w, size_t n) {
+  const uint64_t ones = 0x0101010101010101;
+  uint64_t found = 0, last = 0;
+  for (; n >= 8; n -= 8, w += 8) {
+    uint64_t v;
+    __builtin_memcpy(&v, w, 8), v ^= ones << 7;
+    found |= (v - ones) & ~v;
+  }
+  for (; n; n--) last |= *w++ == INT8_MIN;
+  return last || found & ones << 7;
 }
 
 FIL_INLINE void fil_set_bytes(int8_t *to, int8_t value, size_t n) {

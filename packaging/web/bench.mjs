@@ -1,11 +1,13 @@
 // Times candidates that live in one JavaScript process, in node or in a page, taking turns.
 //
-// A job: {inputs: [{file, shape}], candidates: [{name, kind, file, ...}], seconds, least}. ``env``
+// A job: {inputs: [{file, shape, type, scale, zero}], candidates: [{name, kind, file, ...}], seconds, least}. ``env``
 // has url(path), bytes(path), library(package, file) and progress(share) (node.mjs, page.mjs); paths
 // start with the name of a root: web, runner, npm, job.
 //
 // candidates/KIND.mjs exports open(candidate, inputs, env) -> {run, outputs}: ``run`` does one
-// inference and may return a promise, ``outputs`` gives [Float32Array] of a run.
+// inference and may return a promise, ``outputs`` gives the arrays of a run.
+
+import { TYPES, typeOf } from "./layout.mjs";
 
 const SAMPLE_MS = 5; // a sample repeats a short run until it lasts this long: clocks step 5-100 us
 const WINDOW_MS = 100; // warm-up goes by windows of this length
@@ -49,16 +51,16 @@ async function attempt(name, action) {
   }
 }
 
-async function read({ file, shape }, env) {
+async function read({ file, shape, type, scale, zero }, env) {
   const bytes = await env.bytes(file);
-  return { shape, data: new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4) };
+  return { shape, data: new TYPES[type](bytes.slice().buffer), scale, zero };
 }
 
 async function open(candidate, inputs, env) {
   const kind = await import(`./candidates/${candidate.kind}.mjs`);
   const { run, outputs } = await kind.open(candidate, inputs, env);
   await run();
-  return { name: candidate.name, run, ms: [], repeats: 1, outputs: (await outputs()).map(base64) };
+  return { name: candidate.name, run, ms: [], repeats: 1, outputs: (await outputs()).map(told) };
 }
 
 /** Runs until the engine has compiled what is hot with its best compiler and times stand still. */
@@ -113,8 +115,12 @@ function clock() {
   return least;
 }
 
-function base64(floats) {
-  const bytes = new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+function told(array) {
+  return { type: typeOf(array), data: base64(array) };
+}
+
+function base64(array) {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   let text = "";
   for (let i = 0; i < bytes.length; i += 0x8000) {
     text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));

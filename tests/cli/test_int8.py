@@ -10,7 +10,9 @@ import pytest
 
 from filigree.cli.tasks.packed import as_floats, as_integers
 from filigree.native.model import isas, load
+from filigree.packaging import npm
 from tests.cli.conftest import Cli, tiny_onnx
+from tests.packaging.conftest import need_engine
 
 pytest.importorskip("onnxruntime")
 SHAPE = (1, 3, 8, 8)
@@ -218,5 +220,16 @@ def test_bench_of_integer_ports(cli: Cli, ports: tuple[str, Path, Path]) -> None
     assert done.code == 0, done.err
     found = {row["name"]: row for row in json.loads(done.out)["results"]}
     assert found["onnxruntime"]["difference"] < 0.05
-    refused = cli("bench", made, "--on", "node")
-    assert (refused.code, "cannot be timed in WebAssembly" in refused.err) == (2, True)
+
+
+def test_bench_of_integer_ports_in_node(cli: Cli, ports: tuple[str, Path, Path]) -> None:
+    need_engine("wasm-node")
+    _, source, made = ports
+    peers: list[object] = []
+    if not npm.absent("onnxruntime-web"):
+        peers = ["--vs", f"onnxruntime-web={source}"]
+    done = cli("bench", made, "--on", "node", *peers, "--seconds", "0.01", "--json")
+    assert done.code == 0, done.err
+    found = {row["name"]: row["difference"] for row in json.loads(done.out)["results"]}
+    assert found["filigree"] == found["filigree wasm"] == 0
+    assert found.get("onnxruntime-web", 0) < 0.05

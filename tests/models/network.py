@@ -114,6 +114,26 @@ def read(source: Path) -> Network:
     return Network(str(value.name), _nhwc(value), tuple(reader.layers))
 
 
+def ranges(source: Path, samples: F32) -> dict[str, tuple[float, float]]:
+    """The least and the greatest of every value that read(source) names, over the samples."""
+    import onnxruntime as ort
+
+    proto = ir.to_proto(_simplified(source))
+    assert isinstance(proto, onnx.ModelProto)
+    named = read(source).shapes
+    inner = [name for name in named if name != proto.graph.input[0].name]
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in inner)
+    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    given, found = session.get_inputs()[0].name, []
+    for x in samples:
+        values = [x, *session.run(inner, {given: x[None]})]
+        found.append([(float(v.min()), float(v.max())) for v in values])
+    bounds = np.array(found)
+    least, most = bounds[..., 0].min(axis=0), bounds[..., 1].max(axis=0)
+    return dict(zip([given, *inner], zip(least.tolist(), most.tolist(), strict=True), strict=True))
+
+
 def _simplified(source: Path) -> ir.Model:
     return passes.run(frontend.load(source, external_data=False), portable=True)
 

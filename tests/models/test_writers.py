@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from filigree.cli.tasks.packed import OnnxModel
+from filigree.converter import convert, reference
 from tests.models import network, tfjs, tflite
 
 pytest.importorskip("onnxruntime")
@@ -35,6 +36,18 @@ def test_tflite(digits: Path, image: np.ndarray, tmp_path: Path, sparse: bool) -
     loaded.invoke()
     got = loaded.get_tensor(loaded.get_output_details()[0]["index"])
     np.testing.assert_allclose(got, wanted(source, image), atol=1e-5)
+
+
+def test_tflite_int8(digits: Path, image: np.ndarray, tmp_path: Path) -> None:
+    source, target = digits / "digits_sparse80.onnx", tmp_path / "model.tflite"
+    with np.load(digits / "digits_test.npz") as archive:
+        samples = archive["x"][:16].astype(np.float32)
+    tflite.write_int8(network.read(source), network.ranges(source, samples), target)
+    packed = convert(target)
+    assert {layer.dtype for layer in packed.report.layers} == {"int8"}
+    (got,) = reference.run(packed.program, image.transpose(0, 2, 3, 1))
+    want = wanted(source, image)
+    assert np.abs(got - want).max() < 0.05 * np.ptp(want)
 
 
 def test_sparse_tensors_are_smaller(digits: Path, tmp_path: Path) -> None:

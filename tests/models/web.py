@@ -5,8 +5,9 @@
 Each network of FILIGREE_DATA is pruned in 4x1 blocks (pointwise layers alone, classifier dense) and
 padded symmetrically where it has stride 2, as XNNPACK's sparse path wants. Every peer gets the same
 network and the same zeros; LiteRT.js' sparse file has its channels shuffled, which it runs twice as
-fast. All candidates take turns in one process or page. Medians. JSON, with spread and differences,
-and a chart per network and engine go to --out.
+fast. With --int8 all are quantised, between ports of float32, and the peers dense. All candidates
+take turns in one process or page. Medians. JSON, with spread and differences, and a chart per
+network and engine go to --out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from filigree.cli.tasks.peers import Peer
 from filigree.converter import ConvertOptions, convert
 from tests.conftest import DATA
 from tests.models import network, tfjs, tflite
+from tests.models.quantize import SAMPLES, quantize
 from tests.models.sparsify import NETWORKS, sparsify
+from tests.models.zoo import ZOO, sample_inputs
 
 SPARSITIES = (0.0, 0.8, 0.9)
 COLUMNS = ("filigree", "litert-js", "litert-js-sparse", "onnxruntime-web", "tfjs-wasm")
@@ -73,6 +76,20 @@ def prepare(source: Path, sparsity: float, folder: Path) -> tuple[Path, list[Pee
     return packed, peers
 
 
+def prepare_int8(source: Path, sparsity: float, folder: Path) -> tuple[Path, list[Peer]]:
+    """The same in int8; peers dense."""
+    pruned, rounded = folder / "pruned.onnx", folder / "int8.onnx"
+    sparsify(source, pruned, sparsity)
+    entry = next(entry for entry in ZOO if source.match(f"*/{entry.file}"))
+    samples = sample_inputs(entry, DATA, SAMPLES)
+    quantize(pruned, rounded, samples)
+    packed = folder / "model.fil"
+    packed.write_bytes(convert(rounded, options=ConvertOptions(target="wasm")).data)
+    ranges = network.ranges(pruned, samples)
+    tflite.write_int8(network.read(pruned), ranges, folder / "int8.tflite")
+    return packed, [Peer("litert-js", folder / "int8.tflite"), Peer("onnxruntime-web", rounded)]
+
+
 def line(name: str, sparsity: float, engine: Engine, result: bench.Bench) -> str:
     """A row of the table."""
     medians = {timing.name: timing.median for timing in result.timings}
@@ -109,16 +126,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/bench-web"))
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--zeros", nargs="+", type=float, default=list(SPARSITIES))
+    parser.add_argument("--int8", action="store_true", help="all of them quantised")
     given = parser.parse_args()
+    make = prepare_int8 if given.int8 else prepare
     if not (DATA / "models").is_dir():
         sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     head = f"| network | zeros | engine | {' | '.join(TITLES)} | gain over the best | difference |"
     print(head, "|---" * (head.count("|") - 1) + "|", sep="\n")
     rows: list[dict[str, Any]] = []
     for name in given.networks:
-        for sparsity in SPARSITIES:
+        for sparsity in given.zeros:
             with tempfile.TemporaryDirectory() as folder:
-                packed, peers = prepare(DATA / "models" / NETWORKS[name], sparsity, Path(folder))
+                packed, peers = make(DATA / "models" / NETWORKS[name], sparsity, Path(folder))
                 for key in given.engines:
                     engine = ENGINES[key]
                     result = web.measure(

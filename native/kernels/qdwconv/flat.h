@@ -44,21 +44,24 @@ FIL_INLINE void store_some(int8_t *to, const int8_t *y, uint32_t n, const s4 sum
   fil_copy_bytes(to, some, n);
 }
 
-/* `count` places from x on, to `to`. */
-FIL_INLINE void strips(const plane *b, const int8_t *x, int8_t *to, const int8_t *y, uint32_t count,
-                       const uint32_t K, const uint32_t sw) {
+/* `count` places of each of `rows`, `to_step` apart; if they are rows of outputs, with what their
+ * residual y adds, and no more than those. */
+FIL_INLINE void strips(const plane *b, int8_t *to, size_t to_step, const int8_t *y, uint32_t rows,
+                       uint32_t count, const uint32_t K, const uint32_t sw) {
   const held h = hold(b, K);
   const fil_rescale q = b->a->q;
   const float multiplier = b->a->w.multipliers[b->row];
   const s4 start = s4_set1(b->a->w.sums[b->row]);
-  const int exact = !b->made;
-  for (uint32_t p = 0; p < count; p += T, x += T * sw) {
-    s4 sum[4] = {start, start, start, start};
-    sum_strip(b, &h, x, sum, K, sw);
-    if (y || (exact && count - p < T))
-      store_some(to + p, y ? y + p : 0, less(count - p, T), sum, multiplier, &q);
-    else b16_store(to + p, b16_requantized(sum, multiplier, b16_load(x), &q, 0));
-  }
+  const int8_t *x = b->in;
+  const uint32_t exact = b->made ? 0 : T - 1, step = per_row(b);
+  for (; rows; rows--, to += to_step, x += step, y = y ? y + to_step : 0)
+    for (uint32_t p = 0; p < count; p += T) {
+      s4 sum[4] = {start, start, start, start};
+      sum_strip(b, &h, x + p * sw, sum, K, sw);
+      if (y || count - p <= exact)
+        store_some(to + p, y ? y + p : 0, less(count - p, T), sum, multiplier, &q);
+      else b16_store(to + p, b16_requantized(sum, multiplier, b16_load(x), &q, 0));
+    }
 }
 
 FIL_INLINE void make(const plane *b, uint32_t outs, size_t at, const uint32_t K,
@@ -67,13 +70,12 @@ FIL_INLINE void make(const plane *b, uint32_t outs, size_t at, const uint32_t K,
   uint32_t w = a->g->out_w;
   int8_t *out = a->out + (size_t)b->row * a->out_pitch + at;
   const int8_t *y = a->residual ? a->residual + (size_t)b->row * a->residual_pitch + at : 0;
-  if (b->made) {
-    strips(b, b->in, b->made, 0, (outs - 1) * b->wide + w, K, sw);
-    fil_copy_rows(out, w, b->made, b->wide, w, outs);
+  if (!b->made) {
+    strips(b, out, w, y, outs, w, K, sw);
     return;
   }
-  for (uint32_t i = 0; i < outs; i++, out += w)
-    strips(b, b->in + i * per_row(b), out, y ? y + i * w : 0, w, K, sw);
+  strips(b, b->made, 0, 0, 1, (outs - 1) * b->wide + w, K, sw);
+  fil_copy_rows(out, w, b->made, b->wide, w, outs);
 }
 
 static void make_band(const plane *b, uint32_t outs, size_t at) {

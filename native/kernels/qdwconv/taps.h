@@ -21,7 +21,7 @@ typedef struct plane {
   uint32_t side;       /* of a kernel of 3 x 3 or 5 x 5, or ANY */
   uint32_t square;     /* the same of this plane, whose weights must bear being added in pairs */
   uint32_t quads, offset[MOST_QUADS];
-  int8_t *in, *made; /* made: places, if they are not made row by row */
+  int8_t *in, *made; /* made: places; NULL: made row by row */
   int8_t w[MOST_QUADS][FIL_QUAD];
 } plane;
 
@@ -38,24 +38,11 @@ static inline uint32_t quads_of_row(const fil_conv *g) {
   return g->dw == 1 ? fil_quads(g->kw) : g->kw;
 }
 
-/* Whether one of n weights is -128: two products of those are too much for 16 bits. */
-static inline int has_lowest(const int8_t *w, uint32_t n) {
-  const uint64_t ones = 0x0101010101010101;
-  uint64_t found = 0, last = 0;
-  for (; n >= 8; n -= 8, w += 8) {
-    uint64_t v;
-    __builtin_memcpy(&v, w, 8), v ^= ones << 7;
-    found |= (v - ones) & ~v;
-  }
-  for (; n; n--) last |= *w++ == INT8_MIN;
-  return last || found & ones << 7;
-}
-
 static inline void enter_plane(plane *b, uint32_t r) {
   const fil_conv *g = b->a->g;
   const int8_t *w = b->a->w.quads + (size_t)r * fil_quads((uint32_t)g->kh * g->kw) * FIL_QUAD;
   b->row = r, b->square = b->side;
-  if (b->side && has_lowest(w, b->side * b->side)) b->square = ANY;
+  if (b->side && fil_has_lowest(w, b->side * b->side)) b->square = ANY;
   if (b->side == 3) {
     for (uint32_t ky = 0; ky < 3; ky++) __builtin_memcpy(b->w[ky], w + 3 * ky, 3);
     return;
@@ -103,10 +90,9 @@ static inline int plane_of(plane *b, const fil_qdwconv_args *a) {
   uint64_t in = (uint64_t)b->rows * per_row(b) + (g->kw - 1u) * g->dw + OVERRUN;
   uint64_t made = (uint64_t)b->band * b->wide + T;
   if (in > room) return 0;
-  /* a row by itself ends in a part of a vector, all of them together in rows to be copied */
-  int whole = (g->out_w + T - 1) / T * T > b->wide + g->out_w / 8 + 2;
   b->in = a->scratch;
-  b->made = whole && !a->residual && in + made <= room ? a->scratch + in : 0;
+  int by_row = a->residual || g->out_w % T == 0 || in + made > room;
+  b->made = by_row ? 0 : a->scratch + in;
   __builtin_memset(b->in, a->x_zero, in);
   return 1;
 }

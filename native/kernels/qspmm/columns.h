@@ -39,7 +39,7 @@ FIL_INLINE void next_quad(columns *c, uint32_t left, const fil_coding coding,
     FIL_UNROLL(j, FIL_QUAD) x[j] = next_column(c, coding);
     return;
   }
-  for (uint32_t j = 0; j < FIL_QUAD; j++) x[j] = j < left ? next_column(c, coding) : c->x;
+  FIL_UNROLL(j, FIL_QUAD) x[j] = j < left ? next_column(c, coding) : c->x;
 }
 
 /* call(..., R, coding) for every pass over the rows of a group, R and coding constant. */

@@ -1,5 +1,6 @@
-/* qspmm on NEON: pairs of planes multiplied to 16 bits and added up pairwise, which is exact, or
- * four planes by dot products. */
+/* qspmm on NEON: two pairs of planes multiplied and added in 16 bits (one, where a weight is -128),
+ * then pairwise; or four planes by dot products. */
+#include "simd/bytes.h"
 #include "simd/q8_neon.h"
 
 #if FIL_TARGET_NEON_DOTPROD
@@ -31,7 +32,10 @@ FIL_INLINE qw load_weights(const int8_t *w, const uint32_t R) {
   return (qw){vreinterpretq_s8_s32(vdupq_n_s32(four_of(w)))};
 }
 
-FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j) {
+FIL_INLINE int is_heavy(const fil_matrix *w, const group *g) { return (void)w, (void)g, 0; }
+
+FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j, const int heavy) {
+  (void)heavy;
   switch (r) {
   case 0: return vdotq_laneq_s32(sum, x->by[j], w->rows, 0);
   case 1: return vdotq_laneq_s32(sum, x->by[j], w->rows, 1);
@@ -78,9 +82,15 @@ FIL_INLINE int8x8_t half_of(int8x16_t x, size_t j) {
   return j % 2 ? vget_high_s8(x) : vget_low_s8(x);
 }
 
-FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j) {
-  sum = vpadalq_s16(sum, vmull_s8(half_of(x->ab[j / 2], j), pair(w, 2 * r)));
-  return vpadalq_s16(sum, vmull_s8(half_of(x->cd[j / 2], j), pair(w, 2 * r + 1)));
+FIL_INLINE int is_heavy(const fil_matrix *w, const group *g) {
+  return fil_has_lowest(g->quads, (size_t)fil_quads(g->blocks) * w->block_rows * FIL_QUAD);
+}
+
+FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j, const int heavy) {
+  int16x8_t products = vmull_s8(half_of(x->ab[j / 2], j), pair(w, 2 * r));
+  int8x8_t more = half_of(x->cd[j / 2], j), by = pair(w, 2 * r + 1);
+  if (heavy) return vpadalq_s16(vpadalq_s16(sum, products), vmull_s8(more, by));
+  return vpadalq_s16(sum, vmlal_s8(products, more, by));
 }
 #endif
 #include "kernels/qspmm/sixteen.h"

@@ -1,8 +1,9 @@
 /* qspmm on vectors of 16 bytes: 16 positions of four planes at a time, four sums for each row. What
  * includes this defines, beside simd/q8_<isa>.h:
  *   qw           the weights of up to four rows, ready for dot
- *   load_weights, dot(sum, quad, weights, r): row r of the weights times positions 4 j to 4 j + 3
- *   quad_of      what dot takes, from four vectors of bytes */
+ *   load_weights, dot(sum, quad, weights, r, j): row r of the weights times positions 4 j to 4 j +
+ * 3 is_heavy     whether dot needs to know that this group has other weights than most quad_of what
+ * dot takes, from four vectors of bytes */
 #include "simd/q8_round.h"
 
 /* Positions for which a group is entered: all planes' bytes of them stay near. */
@@ -41,7 +42,7 @@ FIL_INLINE void store_row(const fil_qspmm_args *a, size_t row, size_t p, uint32_
 
 /* R rows from `row` on, whose weights are `w`, of n positions from p on. */
 FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const int8_t *w, size_t p,
-                     uint32_t n, const uint32_t R, const fil_coding coding) {
+                     uint32_t n, const uint32_t R, const fil_coding coding, const int heavy) {
   s4 sum[4][4];
   FIL_UNROLL(r, R)
     FIL_UNROLL(j, 4) sum[r][j] = s4_set1(a->w.sums[row + r]);
@@ -55,7 +56,7 @@ FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const 
     quad v = quad_of(bytes);
     qw weights = load_weights(w, R);
     FIL_UNROLL(r, R)
-      FIL_UNROLL(j, 4) sum[r][j] = dot(sum[r][j], &v, &weights, r, j);
+      FIL_UNROLL(j, 4) sum[r][j] = dot(sum[r][j], &v, &weights, r, j, heavy);
   }
   FIL_UNROLL(r, R) {
     if (row + r >= a->w.rows) return;
@@ -65,18 +66,21 @@ FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const 
 
 /* R rows of a group from its row `first` on, positions [from, to). */
 FIL_INLINE void rows(const fil_qspmm_args *args, const group *g, uint32_t first, size_t from,
-                     size_t to, const uint32_t R, const fil_coding coding) {
+                     size_t to, const uint32_t R, const fil_coding coding, const int heavy) {
   const fil_qspmm_args a = *args; /* stored bytes may be anything but this */
   const group k = {.index = g->index, .blocks = g->blocks};
   const int8_t *w = g->quads + first * FIL_QUAD;
-  for (; from + T <= to; from += T) tile(&a, &k, g->row + first, w, from, T, R, coding);
-  if (from < to) tile(&a, &k, g->row + first, w, from, (uint32_t)(to - from), R, coding);
+  for (; from + T <= to; from += T) tile(&a, &k, g->row + first, w, from, T, R, coding, heavy);
+  if (from < to) tile(&a, &k, g->row + first, w, from, (uint32_t)(to - from), R, coding, heavy);
 }
 
 static void run_group(const fil_qspmm_args *a, const group *g, size_t from, size_t to) {
-#define PASS(first, R, coding) rows(a, g, first, from, to, R, coding)
-  EACH_PASS(a, g, PASS)
+#define PASS(first, R, coding)  rows(a, g, first, from, to, R, coding, 0)
+#define HEAVY(first, R, coding) rows(a, g, first, from, to, R, coding, 1)
+  if (is_heavy(&a->w, g)) EACH_PASS(a, g, HEAVY)
+  else EACH_PASS(a, g, PASS)
 #undef PASS
+#undef HEAVY
 }
 
 static void run(const fil_qspmm_args *a) {

@@ -12,7 +12,7 @@ export async function open({ name, file }, inputs, env) {
   const options = { accelerator: "wasm", cpuOptions: { numThreads: 1 } };
   const model = await litert.loadAndCompile(await env.bytes(file), options);
   const tensors = model.getInputDetails().map((details, i) => {
-    const { shape, data } = fit(inputs[i], details.shape, name);
+    const { shape, data } = fit(inputs[i], details.shape, details.dtype, name);
     return new litert.Tensor(data, shape);
   });
   return {

@@ -16,8 +16,9 @@ export async function open({ name, file }, inputs, env) {
   });
   const feeds = {};
   session.inputNames.forEach((input, i) => {
-    const { shape, data } = fit(inputs[i], session.inputMetadata[i].shape, name);
-    feeds[input] = new ort.Tensor("float32", data, shape);
+    const { type, shape: wanted } = session.inputMetadata[i];
+    const { shape, data } = fit(inputs[i], wanted, type, name);
+    feeds[input] = new ort.Tensor(type, data, shape);
   });
   return {
     run: () => session.run(feeds),

@@ -13,7 +13,7 @@ export async function open({ name, file }, inputs, env) {
   if (!(await tf.setBackend("wasm"))) throw new Error("the WebAssembly backend does not start");
   const model = await loadGraphModel(tf.io.fromMemory(await artifacts(file, env)));
   const tensors = model.inputs.map((input, i) => {
-    const { shape, data } = fit(inputs[i], input.shape, name);
+    const { shape, data } = fit(inputs[i], input.shape, "float32", name);
     return tf.tensor(data, shape);
   });
   const results = () => [model.predict(tensors)].flat();
