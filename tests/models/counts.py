@@ -1,5 +1,5 @@
 """Instructions of one inference on arm64, by kind of layer, as Markdown tables: sparse against
-dense layers, and activations of float16 against float32 ones.
+dense layers, activations of float16 against float32 ones, and int8 with and without dot products.
 
     make counts
 
@@ -19,9 +19,11 @@ from filigree.cli.tasks.counting import Counted, by_kind, count_layers, whole
 from filigree.converter import ConvertOptions, convert
 from filigree.packaging import count
 from tests.conftest import DATA
+from tests.models.mcu import int8
 from tests.models.sparsify import NETWORKS, sparsify
 
 SPARSITIES = (0.5, 0.8, 0.9)
+INT8 = ("mobilenet-v1", "mobilenet-v2", "vww", "kws", "resnet8")
 KINDS = ("spmm", "dwconv", "conv", "spmv")
 
 
@@ -51,6 +53,21 @@ def narrow_layers_of(source: Path, sparsity: float, folder: Path) -> list[Counte
 
 def _options(dtype: str) -> ConvertOptions:
     return ConvertOptions(target="arm64", dtype=dtype, activations=dtype)
+
+
+def int8_of(name: str, sparsity: float, folder: Path) -> list[int]:
+    """All layers of a network of the zoo in float32, and in int8 from an input of int8 on."""
+    rounded = int8(name, sparsity, folder)
+    whole_of = {
+        "float32": (folder / f"{name}-pruned.onnx", "neon"),
+        "neon": (rounded, "neon"),
+        "neon_dotprod": (rounded, "neon_dotprod"),
+    }
+    options = ConvertOptions(target="arm64")
+    return [
+        whole(count_layers(convert(path, options=options).data, None, isa=isa).layers).instructions
+        for path, isa in whole_of.values()
+    ]
 
 
 def total_of(layers: list[Counted]) -> Counted:
@@ -85,6 +102,11 @@ def main() -> None:
                 for sparsity in SPARSITIES:
                     layers = of(DATA / "models" / file, sparsity, Path(folder))
                     print(row(name, sparsity, layers), flush=True)
+        print("\n| network, 80% zeros | float32 | int8, NEON | int8, dot products |")
+        print("|---" * 4 + "|")
+        for name in INT8:
+            cells = [f"{n / 1e6:.2f} M" for n in int8_of(name, 0.8, Path(folder))]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

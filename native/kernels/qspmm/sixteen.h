@@ -40,6 +40,19 @@ FIL_INLINE void store_row(const fil_qspmm_args *a, size_t row, size_t p, uint32_
   store_bytes(a->out + row * a->out_pitch + p, v, n);
 }
 
+/* The next quad's part of the sums of R rows; `left` columns are not multiplied yet. */
+FIL_INLINE void add_quad(columns *c, uint32_t left, const int8_t *w, size_t p, uint32_t n,
+                         s4 sum[4][4], const uint32_t R, const fil_coding coding, const int heavy) {
+  const int8_t *x[4];
+  b16 bytes[4];
+  next_quad(c, left, coding, x);
+  FIL_UNROLL(j, 4) bytes[j] = load_bytes(x[j] + p, n);
+  quad v = quad_of(bytes);
+  qw weights = load_weights(w, R);
+  FIL_UNROLL(r, R)
+    FIL_UNROLL(j, 4) sum[r][j] = dot(sum[r][j], &v, &weights, r, j, heavy);
+}
+
 /* R rows from `row` on, whose weights are `w`, of n positions from p on. */
 FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const int8_t *w, size_t p,
                      uint32_t n, const uint32_t R, const fil_coding coding, const int heavy) {
@@ -48,16 +61,10 @@ FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const 
     FIL_UNROLL(j, 4) sum[r][j] = s4_set1(a->w.sums[row + r]);
   size_t step = (size_t)a->w.block_rows * FIL_QUAD;
   columns c = columns_of(a, g);
-  for (uint32_t i = 0; i < g->blocks; i += FIL_QUAD, w += step) {
-    const int8_t *x[4];
-    b16 bytes[4];
-    next_quad(&c, g->blocks - i, coding, x);
-    FIL_UNROLL(j, 4) bytes[j] = load_bytes(x[j] + p, n);
-    quad v = quad_of(bytes);
-    qw weights = load_weights(w, R);
-    FIL_UNROLL(r, R)
-      FIL_UNROLL(j, 4) sum[r][j] = dot(sum[r][j], &v, &weights, r, j, heavy);
-  }
+  uint32_t left = g->blocks;
+  for (; left >= FIL_QUAD; left -= FIL_QUAD, w += step)
+    add_quad(&c, FIL_QUAD, w, p, n, sum, R, coding, heavy);
+  if (left) add_quad(&c, left, w, p, n, sum, R, coding, heavy);
   FIL_UNROLL(r, R) {
     if (row + r >= a->w.rows) return;
     store_row(a, row + r, p, n, sum[r]);
@@ -74,13 +81,17 @@ FIL_INLINE void rows(const fil_qspmm_args *args, const group *g, uint32_t first,
   if (from < to) tile(&a, &k, g->row + first, w, from, (uint32_t)(to - from), R, coding, heavy);
 }
 
+/* Row by row: such groups are rare, and code for four would be much. */
+static void run_heavy(const fil_qspmm_args *a, const group *g, size_t from, size_t to) {
+  for (uint32_t r = 0; r < a->w.block_rows && g->row + r < a->w.rows; r++)
+    rows(a, g, r, from, to, 1, (fil_coding)a->w.coding, 1);
+}
+
 static void run_group(const fil_qspmm_args *a, const group *g, size_t from, size_t to) {
-#define PASS(first, R, coding)  rows(a, g, first, from, to, R, coding, 0)
-#define HEAVY(first, R, coding) rows(a, g, first, from, to, R, coding, 1)
-  if (is_heavy(&a->w, g)) EACH_PASS(a, g, HEAVY)
+#define PASS(first, R, coding) rows(a, g, first, from, to, R, coding, 0)
+  if (is_heavy(&a->w, g)) run_heavy(a, g, from, to);
   else EACH_PASS(a, g, PASS)
 #undef PASS
-#undef HEAVY
 }
 
 static void run(const fil_qspmm_args *a) {
