@@ -53,6 +53,7 @@ FIL_INLINE void strips(const plane *b, int8_t *to, size_t to_step, const int8_t 
   const float multiplier = b->a->w.multipliers[b->row];
   const s4 start = s4_set1(b->a->w.sums[b->row]);
   const int8_t *x = b->in;
+  const b16 none = {0};
   const uint32_t exact = b->made ? 0 : T - 1, step = per_row(b);
   for (; rows; rows--, to += to_step, x += step, y = y ? y + to_step : 0)
     for (uint32_t p = 0; p < count; p += T) {
@@ -60,7 +61,7 @@ FIL_INLINE void strips(const plane *b, int8_t *to, size_t to_step, const int8_t 
       sum_strip(b, &h, x + p * sw, sum, K, sw);
       if (y || count - p <= exact)
         store_some(to + p, y ? y + p : 0, less(count - p, T), sum, multiplier, &q);
-      else b16_store(to + p, b16_requantized(sum, multiplier, b16_load(x), &q, 0));
+      else b16_store(to + p, b16_requantized(sum, multiplier, none, &q, 0));
     }
 }
 
