@@ -31,8 +31,9 @@ class ConvertOptions:
     patterns (the packed model runs everywhere); ``isa`` narrows it ("avx2"), ``cost_table`` names
     another: a shipped table ("arm64-a55") or the path of one.
     ``pattern``: auto, dense, 1x1, 2x1, 4x1 or 8x1; ``objective``: time or size, for auto.
-    ``dtype``: float32 or float16, of the stored weights, with arithmetic in float32; or int8, of
-    weights, activations and arithmetic, which needs ``calib``; ``quantize`` says how.
+    ``dtype``: float32, float16 or int4 (fully connected and 1x1 layers, the others float16), of the
+    stored weights, with arithmetic in float32; or int8, of weights, activations and arithmetic,
+    which needs ``calib``; ``quantize`` says how, and for int4 too which layers stay float32.
     ``activations``: float32 or float16, which needs weights of float16 and, to run, a processor
     with armv8.2-a+fp16.
     ``calib``: real inputs (.npz or .npy), and labels or not: what int8 is calibrated on, and what

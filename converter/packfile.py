@@ -35,7 +35,7 @@ from filigree.converter.lowering.program import (
     Weights,
 )
 from filigree.converter.quantize.marks import Quant
-from filigree.converter.sparsity import pattern
+from filigree.converter.sparsity import four_bits, pattern
 from filigree.native import enums as c
 from filigree.native._ffi import ffi, lib
 from filigree.native.model import DTYPES, ITEM_OF
@@ -196,6 +196,8 @@ def _blob_offsets(weights: Weights, constants: _Constants) -> dict[str, int]:
     }
     if packing.multipliers is not None:
         offsets["multiplier_offset"] = constants.add(packing.multipliers)
+    if packing.scales is not None:
+        offsets["multiplier_offset"] = constants.add(packing.scales)
     if packing.index is not None and packing.counts is not None:
         offsets["index_offset"] = constants.add(packing.index)
         offsets["count_offset"] = constants.add(packing.counts)
@@ -444,6 +446,8 @@ def _packing_of(constants: Bytes, w: Any) -> Packing:
         stored = pattern.in_quads(w.blocks, w.groups, counts)
         factors = _values(constants, w.multiplier_offset, rows)
         bias = c.FIL_S32
+    if w.dtype == c.FIL_S4:
+        return _int4_of(constants, w, index=index, counts=counts)
     packing = Packing(
         block_rows=w.block_rows,
         coding=w.coding,
@@ -455,6 +459,20 @@ def _packing_of(constants: Bytes, w: Any) -> Packing:
         multipliers=factors,
     )
     return Packing(**{**packing.__dict__, "bridges": pattern.count_bridges(packing)})
+
+
+def _int4_of(constants: Bytes, w: Any, *, index: Any, counts: Any) -> Packing:
+    bias = _values(constants, w.bias_offset, w.groups * w.block_rows)
+    packing = Packing(
+        w.block_rows, w.coding, w.blocks, values=bias, index=index, counts=counts, bias=bias
+    )
+    nbytes, scales = four_bits.stored_sizes(packing, w.groups)
+    packing = dataclasses.replace(
+        packing,
+        values=constants[w.values_offset :][:nbytes].copy(),
+        scales=_values(constants, w.multiplier_offset, scales, dtype=c.FIL_F16),
+    )
+    return dataclasses.replace(packing, bridges=pattern.count_bridges(packing))
 
 
 def _port_of(io: Any, tensors: list[str]) -> Port:

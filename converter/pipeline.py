@@ -114,6 +114,7 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         pattern=options.pattern,
         objective=options.objective,
         dtype="float32" if quantized is not None else options.dtype,
+        keep_float=() if quantized is not None else options.quantize.keep_float,
     )
     narrowed = _narrowed(program, options)
     program = narrowed.program

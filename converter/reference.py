@@ -468,6 +468,8 @@ _KINDS: dict[int, Callable[[_Step, Any], None]] = {
     c.FIL_OP_SOFTMAX: _softmax,
     c.FIL_OP_MATMUL: _matmul,
     c.FIL_OP_PIXELS: _pixels,
+    c.FIL_OP_SPMM4: _spmm,
+    c.FIL_OP_SPMV4: _spmv,
     c.FIL_OP_QSPMM: _spmm,
     c.FIL_OP_QCONV: _conv,
     c.FIL_OP_QDWCONV: _dwconv,

@@ -12,6 +12,7 @@ from typing import Any
 
 from filigree.converter.errors import UnsupportedModel
 from filigree.converter.lowering.program import (
+    INT4,
     Activation,
     ConvParams,
     MapParams,
@@ -40,6 +41,8 @@ PARAMS: Mapping[int, type[Params]] = {
     c.FIL_OP_SOFTMAX: SoftmaxParams,
     c.FIL_OP_MATMUL: MatmulParams,
     c.FIL_OP_PIXELS: ConvParams,
+    c.FIL_OP_SPMM4: ConvParams,
+    c.FIL_OP_SPMV4: ConvParams,
     c.FIL_OP_QSPMM: ConvParams,
     c.FIL_OP_QCONV: ConvParams,
     c.FIL_OP_QDWCONV: ConvParams,
@@ -56,6 +59,9 @@ def member(params: type[Params]) -> str:
     """The member of ``fil_op``'s union that ``params`` stands for: ConvParams -> conv."""
     return params.__name__.removesuffix("Params").lower()
 
+
+WEIGHT_DTYPES: Mapping[str, int] = {**DTYPES, INT4: c.FIL_S4}
+"""Element types of stored weights."""
 
 FEATURES: Mapping[str, int] = {"float16": c.FIL_NEEDS_F16}
 """The feature that a reader must have for tensors of an element type (``fil_feature``)."""
@@ -142,7 +148,7 @@ def weights_struct(weights: Weights, offsets: Mapping[str, int]) -> Any:
     return ffi.new(
         "fil_weights *",
         {
-            "dtype": DTYPES[packing.values.dtype.name],
+            "dtype": WEIGHT_DTYPES[packing.dtype],
             "block_rows": packing.block_rows,
             "coding": packing.coding,
             "rows": weights.rows,

@@ -84,10 +84,11 @@ class Flags:
 )
 @click.option(
     "--dtype",
-    type=click.Choice((*DTYPES, "int8")),
+    type=click.Choice((*DTYPES, "int4", "int8")),
     default="float32",
     show_default=True,
-    help="float16: what weights are stored as; int8: what everything is, after --calib.",
+    help="float16, int4: what weights are stored as (of int4 those of fully connected and 1x1 "
+    "layers, the others as float16); int8: what everything is, after --calib.",
 )
 @click.option(
     "--activations",
@@ -115,7 +116,7 @@ class Flags:
     "--keep-float",
     type=names,
     metavar="LAYER,...",
-    help="Of int8: layers that stay float32; * and ? stand for anything.",
+    help="Of int8 and int4: layers that stay float32; * and ? stand for anything.",
 )
 @click.option(
     "--accuracy-budget",

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
     help="Largest difference allowed, relative to the output range; of int8 outputs in steps of "
-    "their scale.  [default: 0.0001; for float16 weights 4 times what moving each by half a unit "
-    "in its last place changes is added, with activations of float16 moved along; of int8 outputs "
+    "their scale.  [default: 0.0001; for float16 and int4 weights 4 times what moving each "
+    "by half a step changes is added, with activations of float16 moved along; of int8 outputs "
     "1.5, and 4 times what moving multipliers in their last places changes, and what LiteRT's own "
     "two sets of kernels differ by]",
 )
@@ -190,7 +190,7 @@ def _show(
         ],
     )
     if halves:
-        console.line("arithmetic: against the packed model's own float16 weights, in float64")
+        console.line("arithmetic: against the packed model's own rounded weights, in float64")
     if whole:
         console.line("bits: of the outputs, held against the scalar kernels of this machine")
 

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from filigree.cli.tasks.compare import TOLERANCE, Blame, Case, relative
 from filigree.cli.tasks.filefacts import op_name
 from filigree.cli.tasks.litert import values as tflite_values
-from filigree.cli.tasks.packed import F32, OnnxModel, halves, has_int8, open_program, whole_int8
+from filigree.cli.tasks.packed import (
+    F32,
+    OnnxModel,
+    fours,
+    halves,
+    has_int8,
+    open_program,
+    whole_int8,
+)
 from filigree.converter import packfile
 from filigree.converter.frontends import is_tflite
 from filigree.converter.lowering.bands import unbanded
@@ -28,6 +36,7 @@ from filigree.converter.quantize.marks import Quant, meant, rounded
 from filigree.native.model import Model
 
 ROUNDED = 0.02  # of an inner tensor's range, by float16 weights; what is wrong is off by more
+FOUR_BITS = 0.5  # the same of int4 weights, whose errors add up down a network
 STEPPED = 0.06  # the same of int8, where a step is 1/255 of what a scale reaches
 
 
@@ -54,8 +63,16 @@ def first_wrong(
         most = STEPPED if has_int8(program) and not whole_int8(program) else TOLERANCE
         return _first(program, pairs, side="runtime", most=most)
     pairs = _original_pairs(source, program, steps, inputs)
-    most = STEPPED if has_int8(program) else ROUNDED if halves(program) else TOLERANCE
-    return _first(program, pairs, side="conversion", most=most)
+    return _first(program, pairs, side="conversion", most=_most(program))
+
+
+def _most(program: Program) -> float:
+    """What a right conversion may move an inner tensor by, relative to its range."""
+    if has_int8(program):
+        return STEPPED
+    if fours(program):
+        return FOUR_BITS
+    return ROUNDED if halves(program) else TOLERANCE
 
 
 def _first(

@@ -15,6 +15,7 @@ from filigree.cli.tasks.packed import (
     F32,
     OnnxModel,
     as_integers,
+    fours,
     halves,
     is_bytes,
     many,
@@ -59,9 +60,9 @@ LEAST_THREADS = {"wasm-threads-node": 2}  # what it is there to check
 class Row:
     """One target and instruction set: the largest difference relative to the output range, or
     why it was skipped. ``wanted`` is whether the user named the target. ``arithmetic``: with
-    float16 weights, the same against the packed model's own weights in float64; ``exact``: that is
-    float32 arithmetic, not float16. Of an int8 model ``same_bits``: whether outputs are those of
-    this machine's scalar kernels, bit for bit; and if all its outputs are int8 at last,
+    float16 or int4 weights, the same against the packed model's own weights in float64; ``exact``:
+    that is float32 arithmetic, not float16. Of an int8 model ``same_bits``: whether outputs are
+    those of this machine's scalar kernels, bit for bit; and if all its outputs are int8 at last,
     ``difference`` is in steps of the output's scale, ``close`` the share of the outputs that are at
     most a step away."""
 
@@ -100,7 +101,7 @@ class Blame:
 @dataclass(frozen=True)
 class Case:
     """What to compare with: ``inputs[i]`` gives ``expected[i]``, outputs in the model's order, and
-    ``rounded[i]`` with the packed model's float16 weights; empty if it has none. ``engine``: what
+    ``rounded[i]`` with the packed model's rounded weights; empty if it has none. ``engine``: what
     ran the original. ``bits[i]``: what the scalar kernels of this machine make of an int8 model;
     empty for others. ``steps``: of each output, if all are int8 at last, to measure differences in;
     ``spread``: how many of them the original's own runtime differs from itself by, at most, from
@@ -183,11 +184,11 @@ def make_case(
 
 
 def with_rounded(case: Case, program: Program) -> Case:
-    """``case`` with the float64 results of ``program``, if it has float16 weights."""
+    """``case`` with the float64 results of ``program``, if it has float16 or int4 weights."""
     from filigree.converter import reference
     from filigree.converter.lowering.halves import is_narrow
 
-    if not halves(program):
+    if not halves(program) and not fours(program):
         return case
     results = [reference.run(program, *arrays) for arrays in case.inputs]
     narrow = is_narrow(program)

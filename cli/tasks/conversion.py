@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from filigree.converter import Converted
+    from filigree.converter.lowering.program import Program
 
 
 def twin_of(
@@ -15,7 +16,7 @@ def twin_of(
 ) -> Converted:
     """``source`` converted with every layer dense, for the input shapes and the target of
     ``packed`` and with weights of its element type."""
-    from filigree.cli.tasks.packed import halves, open_program
+    from filigree.cli.tasks.packed import open_program
     from filigree.converter import ConvertOptions, convert
     from filigree.converter.lowering.halves import is_narrow
     from filigree.converter.pipeline import TARGETS
@@ -25,8 +26,16 @@ def twin_of(
     options = ConvertOptions(
         pattern="dense",
         target=target if target in TARGETS else "host",
-        dtype="float16" if halves(program) else "float32",
+        dtype=_dtype(program),
         activations="float16" if is_narrow(program) else "float32",
         shapes={port.name: port.shape for port in program.inputs},
     )
     return convert(source, options=options, progress=progress)
+
+
+def _dtype(program: Program) -> str:
+    from filigree.cli.tasks.packed import fours, halves
+
+    if fours(program):
+        return "int4"
+    return "float16" if halves(program) else "float32"

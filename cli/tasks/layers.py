@@ -106,7 +106,9 @@ def summary(rows: Iterable[Layer]) -> str:
         if layer.is_sparse:
             counts[layer.pattern] = counts.get(layer.pattern, 0) + 1
     halves = sum(layer.dtype == "float16" for layer in every)
-    tail = f"; {halves} in float16" if halves else ""
+    fours = sum(layer.dtype == "int4" for layer in every)
+    tail = f"; {fours} in int4" if fours else ""
+    tail += f"; {halves} in float16" if halves else ""
     if not counts:
         return f"all {plural(len(every), 'layer')} stay dense{tail}"
     patterns = ", ".join(f"{name}: {counts[name]}" for name in sorted(counts))

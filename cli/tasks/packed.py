@@ -65,6 +65,12 @@ def halves(program: Program) -> int:
     return sum(p is not None and p.values.dtype == np.float16 for p in packings)
 
 
+def fours(program: Program) -> int:
+    """How many layers are stored in int4."""
+    packings = [weights.packing for weights in program.weights.values()]
+    return sum(p is not None and p.dtype == "int4" for p in packings)
+
+
 def has_int8(program: Program) -> bool:
     """Whether anything of the program is computed in int8."""
     from filigree.converter.lowering.program import FLOAT_KINDS

@@ -1,8 +1,9 @@
-"""How far float16 weights and activations, or int8, may move a network's outputs.
+"""How far float16 weights and activations, int4 weights, or int8, may move a network's outputs.
 
 A bound from the shares alone (2^-11 of each weight, layer after layer) is either too wide or wrong,
 as networks differ in how much they amplify. So it is measured: the weights are moved at random,
-each by up to half a unit in its last place, which is what rounding did, and the outputs compared.
+each by up to half a unit in its last place (of int4 half a step of its scale), which is what
+rounding did, and the outputs compared.
 The largest difference over ``DRAWS`` draws, times ``MARGIN``, is what a right conversion may show:
 were the differences normal, one in 7,000 would not pass, and that of a single output. Activations
 of float16 are moved along, by what a sum of 64 numbers may lose (``reference.UNITS``).
@@ -19,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filigree.cli.tasks.compare import TOLERANCE, Case, in_steps, relative
-from filigree.cli.tasks.packed import F32, halves, has_int8, many, step_of
+from filigree.cli.tasks.packed import F32, fours, halves, has_int8, many, step_of
 from filigree.converter import reference
 from filigree.converter.lowering.halves import is_narrow, widened
-from filigree.converter.lowering.program import Program, Weights
+from filigree.converter.lowering.program import INT4_KINDS, Program, Weights, float_kind
+from filigree.converter.sparsity import four_bits, pattern
 from filigree.native.model import Model
 
 DRAWS = 8
@@ -39,7 +41,7 @@ def allowed(program: Program, case: Case) -> float:
     if is_narrow(program):
         return TOLERANCE + MARGIN * _moved_activations(program, inputs)
     steps = [step_of(program, port) for port in program.outputs]
-    if not halves(program) and not has_int8(program):
+    if not halves(program) and not fours(program) and not has_int8(program):
         return TOLERANCE
     plain = _results(program, inputs)
     moved = [_results(_moved(program, seed), inputs) for seed in range(DRAWS)]
@@ -78,17 +80,28 @@ def _moved(program: Program, seed: int) -> Program:
     draw = np.random.default_rng(seed)
     mixed = has_int8(program)
     weights = {name: _moved_weights(w, draw, mixed=mixed) for name, w in program.weights.items()}
-    return replace(program, weights=weights)
+    ops = tuple(replace(op, kind=_moved_kind(op.kind)) for op in program.ops)
+    return replace(program, weights=weights, ops=ops)
+
+
+def _moved_kind(kind: int) -> int:
+    """int4 weights are float32 when they have moved."""
+    return float_kind(kind) if kind in INT4_KINDS.values() else kind
 
 
 def _moved_weights(weights: Weights, draw: np.random.Generator, *, mixed: bool) -> Weights:
-    """Other float32 weights that are about as far from the float16 ones as the original's were;
+    """Other float32 weights that are about as far from the rounded ones as the original's were;
     ``mixed``: those of float32 are moved in their last places."""
     packing = weights.packing
     if packing is not None and packing.multipliers is not None:
         by = 1 + draw.uniform(-LAST_PLACES, LAST_PLACES, packing.multipliers.shape)
         moved = (packing.multipliers * by).astype(np.float32)
         return replace(weights, packing=replace(packing, multipliers=moved))
+    if packing is not None and packing.scales is not None:
+        plain = pattern.widened(packing, rows=weights.rows)
+        by = draw.uniform(-0.5, 0.5, plain.values.shape) * four_bits.steps_of(packing, weights.rows)
+        moved = np.where(plain.values == 0, 0, plain.values + by).astype(np.float32)
+        return replace(weights, packing=replace(plain, values=moved))
     if mixed and packing is not None and packing.values.dtype == np.float32:
         by = 1 + draw.uniform(-LAST_PLACES, LAST_PLACES, packing.values.shape)
         return replace(weights, packing=replace(packing, values=(packing.values * by).astype("f4")))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from filigree.converter.lowering.program import (
+    INT4_KINDS,
     INT8_KINDS,
     ConvParams,
     Op,
@@ -27,7 +28,8 @@ from filigree.converter.lowering.program import (
 from filigree.native import enums as c
 
 _FLOATS = (c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV)
-KINDS = frozenset({c.FIL_OP_PIXELS, *_FLOATS, *(INT8_KINDS[kind] for kind in _FLOATS)})
+_INT8 = (INT8_KINDS[kind] for kind in _FLOATS)
+KINDS = frozenset({c.FIL_OP_PIXELS, *_FLOATS, *_INT8, INT4_KINDS[c.FIL_OP_SPMM]})
 
 
 @dataclass(frozen=True)

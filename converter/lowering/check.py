@@ -9,8 +9,8 @@
    which reads bytes; int8 has kinds of ops of its own.
 4. Definition before use: nothing reads an arena or output tensor before an op has written it; every
    arena tensor and every output is written.
-5. *packed*: every weights has a packing of float32, float16 or int8 whose sizes agree with each
-   other.
+5. *packed*: every weights has a packing of float32, float16, int8 or int4 whose sizes agree with
+   each other; kinds of ops with weights of int4 have those, and no others have.
 6. *planned*: every arena tensor and scratch lies in the arena, 64-byte aligned, and no two that are
    alive at once share bytes, but for an element-wise MAP in place; what operations of a band read
    of each other is there in every step.
@@ -28,6 +28,8 @@ from filigree.converter.lowering import bands
 from filigree.converter.lowering import plan as planner
 from filigree.converter.lowering.program import (
     FLOAT_KINDS,
+    INT4,
+    INT4_KINDS,
     INT8_KINDS,
     Op,
     Packing,
@@ -37,6 +39,7 @@ from filigree.converter.lowering.program import (
     Tensor,
     Weights,
 )
+from filigree.converter.sparsity.four_bits import stored_sizes
 from filigree.converter.sparsity.pattern import in_quads
 from filigree.native import enums as c
 
@@ -51,7 +54,7 @@ TYPES = {
 }
 STAGES = ("lowered", "packed", "planned")
 _LAYERS = (c.FIL_OP_SPMM, c.FIL_OP_CONV, c.FIL_OP_DWCONV, c.FIL_OP_SPMV)
-WEIGHTED = frozenset(k for kind in _LAYERS for k in (kind, INT8_KINDS[kind]))
+WEIGHTED = frozenset([*_LAYERS, *(INT8_KINDS[kind] for kind in _LAYERS), *INT4_KINDS.values()])
 
 
 @dataclass
@@ -217,6 +220,10 @@ def _weights(program: Program) -> Iterator[str]:
 
 
 def _packings(program: Program) -> Iterator[str]:
+    for op in program.ops:
+        packing = program.weights[op.weights].packing if op.weights is not None else None
+        if packing and (packing.dtype == INT4) != (op.kind in INT4_KINDS.values()):
+            yield f'node "{op.node}": op of kind {op.kind} with weights of {packing.dtype}'
     for name, w in program.weights.items():
         if w.packing is None:
             yield f'weights "{name}" are not packed'
@@ -226,10 +233,13 @@ def _packings(program: Program) -> Iterator[str]:
 
 def _sizes_agree(w: Weights, p: Packing) -> bool:
     groups = -(-w.rows // p.block_rows)
-    if p.values.dtype.name not in (*FLOATS, "int8"):
+    if p.dtype not in (*FLOATS, "int8", INT4) or p.bias.size != groups * p.block_rows:
         return False
     stored = p.blocks if w.multipliers is None else in_quads(p.blocks, groups, p.counts)
-    if p.values.size != stored * p.block_rows or p.bias.size != groups * p.block_rows:
+    if p.scales is not None:
+        if (p.values.size, p.scales.size) != stored_sizes(p, groups):
+            return False
+    elif p.values.size != stored * p.block_rows:
         return False
     if p.index is None or p.counts is None:
         return p.coding == c.FIL_CODING_NONE and p.blocks == groups * w.cols

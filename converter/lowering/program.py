@@ -27,8 +27,10 @@ from filigree.native import enums as c
 F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
 I8 = NDArray[np.int8]
+U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
 
+INT4 = "int4"  # of weights; numpy has no name for it
 LANES = 16  # of the widest vectors: what planes in the arena are padded to
 SET_VECTORS = 8  # planes this many vectors apart fall into the same cache sets
 
@@ -54,11 +56,14 @@ INT8_KINDS = {
 }
 """The kind that does on int8 what a kind does on floats."""
 FLOAT_KINDS = {int8: kind for kind, int8 in INT8_KINDS.items()}
+INT4_KINDS = {c.FIL_OP_SPMM: c.FIL_OP_SPMM4, c.FIL_OP_SPMV: c.FIL_OP_SPMV4}
+"""The kind that does with weights of int4 what a kind does on floats."""
+_LIKE = {**FLOAT_KINDS, **{four: kind for kind, four in INT4_KINDS.items()}}
 
 
 def float_kind(kind: int) -> int:
-    """The kind on floats that an op kind is, or is like."""
-    return FLOAT_KINDS.get(kind, kind)
+    """The kind on floats, weights included, that an op kind is, or is like."""
+    return _LIKE.get(kind, kind)
 
 
 class Place(enum.IntEnum):
@@ -123,18 +128,26 @@ class Packing:
     block_rows: int
     coding: int
     blocks: int
-    values: F32 | F16 | I8  # [blocks * block_rows]; int8: [quads * block_rows * 4]
+    # [blocks * block_rows]; int8: [quads * block_rows * 4]; int4: two a byte, 8 bytes at a time
+    values: F32 | F16 | I8 | U8
     index: NDArray[np.uint8] | NDArray[np.uint16] | None  # [blocks]
     counts: NDArray[np.uint16] | None  # [groups]
     bias: F32 | I32  # [groups * block_rows]
     bridges: int = 0  # blocks of zeros that only bridge a step over 255
     multipliers: F32 | None = None  # int8: [groups * block_rows]
+    scales: F16 | None = None  # int4: [runs * block_rows]
+
+    @property
+    def dtype(self) -> str:
+        """Of the values: float32, float16, int8 or int4."""
+        return self.values.dtype.name if self.scales is None else INT4
 
     @property
     def nbytes(self) -> int:
-        """Stored bytes: values, index list and counts (not the bias)."""
+        """Stored bytes: values, scales, index list and counts (not the bias)."""
         return (
             self.values.nbytes
+            + (0 if self.scales is None else self.scales.nbytes)
             + (0 if self.index is None else self.index.nbytes)
             + (0 if self.counts is None else self.counts.nbytes)
         )
@@ -142,8 +155,8 @@ class Packing:
 
 @dataclass(frozen=True)
 class Weights:
-    """rows x cols float32 weights with a bias per row; if packed as float16, rounded to it. Those
-    of int8 are whole numbers and have a multiplier per row (``fil_weights``).
+    """rows x cols float32 weights with a bias per row; if packed as float16 or int4, rounded to it.
+    Those of int8 are whole numbers and have a multiplier per row (``fil_weights``).
 
     SPMM/SPMV: cols are input channels. CONV: cols run over (channel, ky, kx), kx fastest.
     DWCONV: rows are channels, cols ky*kw + kx. ``layer`` is the user's node name.

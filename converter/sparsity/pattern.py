@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filigree.converter.lowering.program import F32, I32, Packing, float_kind
+from filigree.converter.lowering.program import F32, I32, INT4, Packing, float_kind
+from filigree.converter.sparsity import four_bits
 from filigree.native import enums as c
 
 BLOCK_ROWS = (1, 2, 4, 8, 16)
@@ -78,8 +79,7 @@ def dense_stats(rows: int, cols: int, *, block_rows: int, dtype: str = "float32"
     """What ``encode_dense`` would store; zeros of a dense layer do not count as fill."""
     groups = -(-rows // block_rows)
     blocks = groups * cols
-    stored = groups * -(-cols // QUAD) * QUAD if dtype == "int8" else blocks
-    nbytes = np.dtype(dtype).itemsize * stored * block_rows
+    nbytes = _value_bytes(np.full(groups, cols), block_rows, dtype)
     return Stats(block_rows, c.FIL_CODING_NONE, blocks, 0, 0.0, nbytes)
 
 
@@ -87,6 +87,7 @@ def encode(matrix: F32, bias: F32 | I32, *, block_rows: int, dtype: str = "float
     """Store ``matrix`` [rows, cols] in ``block_rows`` x 1 blocks with the smaller index coding.
 
     ``dtype``: of the stored values; ``matrix`` has been rounded to it.
+    Of int4 this is done here, after which ``decode`` says what they stand for.
     Raises ValueError for a block height that is not in BLOCK_ROWS.
     """
     _require_block_rows(block_rows)
@@ -100,7 +101,7 @@ def encode(matrix: F32, bias: F32 | I32, *, block_rows: int, dtype: str = "float
     if found.coding == c.FIL_CODING_D8:
         counts = np.bincount(steps.group, 1 + steps.bridges, minlength=groups)
         present, index = _bridged(present, steps)
-    return Packing(
+    packing = Packing(
         block_rows=block_rows,
         coding=found.coding,
         blocks=found.blocks,
@@ -110,6 +111,7 @@ def encode(matrix: F32, bias: F32 | I32, *, block_rows: int, dtype: str = "float
         bias=_padded(bias, groups * block_rows),
         bridges=found.bridges,
     )
+    return four_bits.quantized(packing, groups) if dtype == INT4 else packing
 
 
 def encode_dense(
@@ -119,7 +121,7 @@ def encode_dense(
     _require_block_rows(block_rows)
     grouped = _grouped(matrix, block_rows)
     groups, _, cols = grouped.shape
-    return Packing(
+    packing = Packing(
         block_rows=block_rows,
         coding=c.FIL_CODING_NONE,
         blocks=groups * cols,
@@ -130,6 +132,7 @@ def encode_dense(
         counts=None,
         bias=_padded(bias, groups * block_rows),
     )
+    return four_bits.quantized(packing, groups) if dtype == INT4 else packing
 
 
 def decode(packing: Packing, *, rows: int, cols: int) -> F32:
@@ -164,6 +167,12 @@ def in_quads(blocks: int, groups: int, counts: NDArray[np.uint16] | None) -> int
     """Blocks that int8 weights take with those that fill up their groups' last quads."""
     each = np.full(groups, blocks // groups) if counts is None else counts.astype(np.int64)
     return int((-(-each // QUAD)).sum()) * QUAD
+
+
+def widened(packing: Packing, *, rows: int) -> Packing:
+    """An int4 packing as one of float32 weights that are the same."""
+    values = _blocks(packing, -(-rows // packing.block_rows)).astype(np.float32).reshape(-1)
+    return replace(packing, values=values, scales=None)
 
 
 def count_bridges(packing: Packing) -> int:
@@ -212,7 +221,8 @@ def _places(counts: Ints) -> Ints:
 def _stored(blocks: F32, counts: NDArray[Any], dtype: str) -> Any:
     """Blocks [blocks, block_rows], so many of each group, in the order of storage."""
     if dtype != "int8":
-        return np.ascontiguousarray(blocks).reshape(-1).astype(dtype)
+        element = "float32" if dtype == INT4 else dtype  # not yet rounded
+        return np.ascontiguousarray(blocks).reshape(-1).astype(element)
     counts = counts.astype(np.int64)
     quads = int((-(-counts // QUAD)).sum())
     room = np.zeros((quads * QUAD, blocks.shape[1]), np.int8)
@@ -223,6 +233,8 @@ def _stored(blocks: F32, counts: NDArray[Any], dtype: str) -> Any:
 def _blocks(packing: Packing, groups: int) -> NDArray[Any]:
     """[blocks, block_rows] of the values as stored; ``groups``: of a dense packing."""
     o = packing.block_rows
+    if packing.scales is not None:
+        return four_bits.blocks_of(packing, groups)
     if packing.values.dtype != np.int8:
         return packing.values.reshape(-1, o)
     counts = packing.counts
@@ -242,14 +254,10 @@ def _steps(mask: Mask) -> _Steps:
 def _stats(matrix: F32, block_rows: int, steps: _Steps, dtype: str) -> Stats:
     present, bridges = steps.column.size, int(steps.bridges.sum())
     groups = -(-matrix.shape[0] // block_rows)
-    block_bytes = np.dtype(dtype).itemsize * block_rows
-    in_u8, in_u16 = present + bridges, present
-    if dtype == "int8":
-        counts = np.bincount(steps.group, minlength=groups)
-        bridged = np.bincount(steps.group, 1 + steps.bridges, minlength=groups).astype(np.int64)
-        in_u8, in_u16 = (int((-(-n // QUAD)).sum()) * QUAD for n in (bridged, counts))
-    u8_bytes = in_u8 * block_bytes + present + bridges
-    u16_bytes = in_u16 * block_bytes + 2 * present
+    counts = np.bincount(steps.group, minlength=groups)
+    bridged = np.bincount(steps.group, 1 + steps.bridges, minlength=groups).astype(np.int64)
+    u8_bytes = _value_bytes(bridged, block_rows, dtype) + present + bridges
+    u16_bytes = _value_bytes(counts, block_rows, dtype) + 2 * present
     use_u8 = u8_bytes <= u16_bytes
     blocks = present + bridges if use_u8 else present
     nonzeros = int(np.count_nonzero(matrix))
@@ -261,6 +269,14 @@ def _stats(matrix: F32, block_rows: int, steps: _Steps, dtype: str) -> Stats:
         fill=1 - nonzeros / (blocks * block_rows) if blocks else 0.0,
         nbytes=min(u8_bytes, u16_bytes) + 2 * groups,
     )
+
+
+def _value_bytes(counts: Ints, block_rows: int, dtype: str) -> int:
+    """Of groups that store so many blocks each; with the scales of int4."""
+    if dtype == INT4:
+        return four_bits.stored_bytes(counts, block_rows)
+    stored = -(-counts // QUAD) * QUAD if dtype == "int8" else counts
+    return np.dtype(dtype).itemsize * int(stored.sum()) * block_rows
 
 
 def _bridged(present: F32, steps: _Steps) -> tuple[F32, NDArray[np.uint8]]:

@@ -6,25 +6,34 @@ Rules, per weight matrix:
 3. ``auto`` takes the pattern with the least predicted time (objective "time") or stored bytes
    ("size"); ties go to dense, then to the taller block;
 4. "time" leaves dense only for a predicted gain of at least 5 %, the accuracy of the tables;
-5. values are float32 or float16 as asked, but where float16 cannot hold them (``rounding``); times
-   are predicted as for float32;
+5. values are float32, float16 or int4 as asked, but where that cannot hold them (``rounding``);
+   times are predicted as for float32;
 6. weights of int8 layers are int8; their times, too, are predicted as for float32.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from filigree.converter.errors import UsageError
-from filigree.converter.lowering.program import Packing, Program, Weights, float_kind
+from filigree.converter.lowering.program import (
+    INT4,
+    INT4_KINDS,
+    Packing,
+    Program,
+    Weights,
+    float_kind,
+)
 from filigree.converter.sparsity import pattern as patterns
+from filigree.converter.sparsity import rounding
 from filigree.converter.sparsity.cost import DENSE, SPARSE, CostTable, Shape
 from filigree.converter.sparsity.pattern import Stats
-from filigree.converter.sparsity.rounding import Rounded, rounded
+from filigree.converter.sparsity.rounding import Rounded
 from filigree.converter.sparsity.work import cold_share
 from filigree.native import enums as c
 
@@ -35,6 +44,8 @@ KIND_NAMES: Mapping[int, str] = {
     c.FIL_OP_CONV: "conv",
     c.FIL_OP_DWCONV: "dwconv",
     c.FIL_OP_SPMV: "spmv",
+    c.FIL_OP_SPMM4: "spmm4",
+    c.FIL_OP_SPMV4: "spmv4",
     c.FIL_OP_QSPMM: "qspmm",
     c.FIL_OP_QCONV: "qconv",
     c.FIL_OP_QDWCONV: "qdwconv",
@@ -106,30 +117,82 @@ def pack(
     pattern: str = "auto",
     objective: str = "time",
     dtype: str = "float32",
+    keep_float: tuple[str, ...] = (),
 ) -> tuple[Program, list[Choice]]:
     """``program`` with every weights rounded to ``dtype`` and packed, and a choice for each, in the
-    order of ``program.weights``. Raises UsageError for an unknown ``pattern``, ``objective`` or
-    ``dtype``."""
+    order of ``program.weights``. ``keep_float``: layers (fnmatch) that int4 leaves float32. Raises
+    UsageError for an unknown ``pattern``, ``objective``, ``dtype`` or layer."""
     if pattern not in PATTERNS or objective not in OBJECTIVES:
         raise UsageError(
             f'no way of packing "{pattern}" for "{objective}"',
             [f"patterns: {', '.join(PATTERNS)}", f"objectives: {', '.join(OBJECTIVES)}"],
         )
     shapes, cold = _shapes(program), cold_share(program, costs)
+    forms = _stored(program, dtype, keep_float)
     packed: dict[str, Weights] = {}
     choices = []
     for name, given in program.weights.items():
-        whole = given.multipliers is not None
-        stored = Rounded(given.matrix, "int8") if whole else rounded(given.matrix, dtype)
-        weights = dataclasses.replace(given, matrix=stored.matrix)
-        layer = _Layer(weights, shapes[name], stored, costs, cold)
-        choice = _choose(layer, asked=pattern, objective=objective)
-        packing = _encode(layer, choice.pattern)
-        if given.multipliers is not None:
-            packing = patterns.with_multipliers(packing, given.multipliers)
-        packed[name] = dataclasses.replace(weights, packing=packing)
+        weights = dataclasses.replace(given, matrix=forms[name].matrix)
+        layer = _Layer(weights, shapes[name], forms[name], costs, cold)
+        packed[name], choice = _packed(layer, pattern, objective)
         choices.append(choice)
-    return dataclasses.replace(program, weights=packed), choices
+    ops = tuple(
+        dataclasses.replace(op, kind=INT4_KINDS[op.kind])
+        if op.weights is not None and _is_int4(packed[op.weights])
+        else op
+        for op in program.ops
+    )
+    return dataclasses.replace(program, weights=packed, ops=ops), choices
+
+
+def _stored(program: Program, dtype: str, keep_float: tuple[str, ...]) -> dict[str, Rounded]:
+    """What every weights are to be stored as."""
+    layers = {w.layer for w in program.weights.values()}
+    unknown = [name for name in keep_float if not fnmatch.filter(layers, name)]
+    if dtype == INT4 and unknown:
+        raise UsageError("no such layer", [f'no layer is called "{name}"' for name in unknown])
+    kinds: dict[str, set[int]] = {name: set() for name in program.weights}
+    for op in program.ops:
+        if op.weights is not None:
+            kinds[op.weights].add(op.kind)
+    found = {}
+    for name, w in program.weights.items():
+        kept = any(fnmatch.fnmatchcase(w.layer, pattern) for pattern in keep_float)
+        if w.multipliers is not None:
+            found[name] = Rounded(w.matrix, "int8")
+        elif dtype == INT4:
+            found[name] = rounding.for_int4(w.matrix, kinds[name], kept=kept)
+        else:
+            found[name] = rounding.rounded(w.matrix, dtype)
+    return found
+
+
+def _is_int4(weights: Weights) -> bool:
+    return weights.packing is not None and weights.packing.dtype == INT4
+
+
+def _packed(layer: _Layer, pattern: str, objective: str) -> tuple[Weights, Choice]:
+    weights = layer.weights
+    choice = _choose(layer, asked=pattern, objective=objective)
+    packing = _encode(layer, choice.pattern)
+    if weights.multipliers is not None:
+        packing = patterns.with_multipliers(packing, weights.multipliers)
+    if packing.dtype != INT4:
+        return dataclasses.replace(weights, packing=packing), choice
+    half = rounding.stays_float16(weights.matrix, "int4 would not be smaller")
+    if packing.nbytes >= _in_float16(layer, choice.pattern):
+        halved = dataclasses.replace(weights, matrix=half.matrix)
+        return _packed(dataclasses.replace(layer, weights=halved, stored=half), pattern, objective)
+    matrix = patterns.decode(packing, rows=weights.rows, cols=weights.cols)
+    note = rounding.level(weights.matrix, matrix)
+    choice = dataclasses.replace(choice, rounding=note)
+    return dataclasses.replace(weights, matrix=matrix, packing=packing), choice
+
+
+def _in_float16(layer: _Layer, pattern: str) -> int:
+    """Bytes that ``pattern`` takes then."""
+    half = dataclasses.replace(layer, stored=Rounded(layer.weights.matrix, "float16"))
+    return (_dense(half) if pattern == DENSE else _sparse(half, pattern)).stats.nbytes
 
 
 def _shapes(program: Program) -> dict[str, Shape]:
@@ -216,7 +279,8 @@ def _sparsity_needed(layer: _Layer, name: str, dense_ns: float) -> float | None:
 
 def _made(layer: _Layer, chosen: _Candidate, dense: _Candidate, reason: str) -> Choice:
     shape, matrix = layer.shape, layer.weights.matrix
-    kind = KIND_NAMES[shape.kind]
+    is_int4 = layer.stored.dtype == INT4
+    kind = KIND_NAMES[INT4_KINDS[shape.kind] if is_int4 else shape.kind]
     coding = CODING_NAMES[chosen.stats.coding]
     height = chosen.stats.block_rows
     return Choice(

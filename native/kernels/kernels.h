@@ -20,7 +20,8 @@
 /* A weight matrix, resolved to pointers. index is u8 steps (D8) or u16 absolute (U16). Weights are
  * values, or, if that is not NULL, halves; spmm, conv and dwconv then widen a part of them at a
  * time into wide: FIL_WIDE floats or one group (dwconv: one row), but no more than there are.
- * Of int8 kernels: quads, sums (the biases) and multipliers. */
+ * Of int8 kernels: quads, sums (the biases) and multipliers. Of int4 weights: nibbles and scales
+ * (kernels/nibbles.h). */
 typedef struct fil_matrix {
   const float *values;
   const float *bias;
@@ -33,6 +34,8 @@ typedef struct fil_matrix {
   const int8_t *quads; /* int8 */
   const int32_t *sums;
   const float *multipliers;
+  const uint8_t *nibbles; /* int4 */
+  const uint16_t *scales;
 } fil_matrix;
 
 /* out = act(residual + bias + W x). lo/hi as in fil_op. residual may be NULL. */
@@ -87,6 +90,10 @@ typedef struct fil_spmv_args {
   fx *out;
   fil_epilogue e;
 } fil_spmv_args;
+
+/* The same with weights of int4. */
+typedef fil_spmm_args fil_spmm4_args;
+typedef fil_spmv_args fil_spmv4_args;
 
 typedef struct fil_pool_args {
   const fx *x;
@@ -237,12 +244,13 @@ uint64_t fil_qconv_scratch(const fil_conv *g, uint32_t cols);
 uint64_t fil_qdwconv_scratch(const fil_conv *g);
 
 /* fil_spmm_scalar, fil_spmm_avx2, ... and the table fil_spmm_by_isa[FIL_ISA_COUNT] (NULL: not in
- * this build), for every kernel of kernel.def and q8.def. */
+ * this build; of int4.def, for float16), for every kernel of kernel.def, q8.def and int4.def. */
 #define X(name)                                                                                    \
   typedef void (*fil_##name##_kernel)(const fil_##name##_args *);                                  \
   extern const fil_##name##_kernel fil_##name##_by_isa[FIL_ISA_COUNT];
 #include "kernel.def"
 #include "q8.def"
+#include "int4.def"
 #undef X
 
 /* Run every kernel of one ISA on small cases against scalar: 0 if all agree. */

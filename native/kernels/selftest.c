@@ -10,7 +10,7 @@ typedef struct room {
   uint16_t x16[MOST], y16[MOST], got16[MOST];
   float x[MOST], y[MOST], weights[MOST], bias[64], scratch[2 * MOST], got[MOST], want[MOST];
   float wide[ROWS * COLS * 2];
-  uint16_t halves[MOST];
+  uint16_t halves[MOST], scales[64];
   union {
     uint8_t d8[512];
     uint16_t u16[512];
@@ -152,6 +152,37 @@ static int spmv(fil_isa isa, room *m) {
   return bad;
 }
 
+/* The same matrix with weights of int4: nibbles and scales are halves' bits. */
+static fil_matrix nibbled(const room *m, fil_matrix w) {
+  w.values = 0, w.nibbles = (const uint8_t *)m->halves, w.scales = m->scales;
+  return w;
+}
+
+static int spmm4(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint32_t O = 1; O <= 16; O *= 2)
+    for (uint32_t i = 0; i < 6; i++) {
+      fil_spmm4_args a = {.w = nibbled(m, matrix(m, O, i % 3)), .x = m->x};
+      a.x_pitch = a.out_pitch = 80, a.positions = i % 4 * 16 + 5;
+      a.e = clamp();
+      if (i & 1) a.e.residual = m->y, a.e.residual_pitch = 80;
+      COMPARE(spmm4, a, READS_X_AND_RESIDUAL, ROWS, a.positions, 80);
+    }
+  return bad;
+}
+
+static int spmv4(fil_isa isa, room *m) {
+  int bad = 0;
+  for (uint32_t O = 1; O <= 16; O *= 2)
+    for (int coding = 0; coding <= FIL_CODING_U16; coding++) {
+      fil_spmv4_args a = {.w = nibbled(m, matrix(m, O, (fil_coding)coding)), .x = m->x};
+      a.e = clamp();
+      a.e.residual = m->y;
+      COMPARE(spmv4, a, READS_X_AND_RESIDUAL, 1, ROWS, ROWS);
+    }
+  return bad;
+}
+
 static uint32_t outs(uint32_t in, uint32_t k, uint32_t stride) { return (in + 2 - k) / stride + 1; }
 
 static fil_conv geometry(uint32_t w, uint32_t h, uint16_t k, uint16_t stride) {
@@ -275,10 +306,15 @@ __attribute__((noinline)) static int floats(fil_isa isa) {
   paint(m.weights, MOST, 239);
   paint(m.bias, 64, 61);
   paint_halves(m.halves, MOST, 239, is_f16(isa));
+  paint_halves(m.scales, 64, 61, 1);
   if (is_f16(isa)) round_to(m.x16, m.x, MOST), round_to(m.y16, m.y, MOST);
   int bad = 0;
 #define X(name) bad |= !fil_##name##_by_isa[isa] || name(isa, &m);
 #include "kernels/kernel.def"
+#undef X
+  if (is_f16(isa)) return bad;
+#define X(name) bad |= !fil_##name##_by_isa[isa] || name(isa, &m);
+#include "kernels/int4.def"
 #undef X
   return bad;
 }

@@ -2,9 +2,14 @@
  * its scalar kernel, so that a linker that drops an op drops all of its kernels.
  * FIL_SCALAR_ALONE: there is no other, and it serves every ISA.
  * FIL_OWN_DSP, FIL_OWN_NEON_DOTPROD: that ISA has one (FIL_FILES_dsp, FIL_FILES_neon_dotprod); else
- * the scalar one serves it, or NEON's. */
+ * the scalar one serves it, or NEON's.
+ * FIL_F32_ALONE: ISAs of float16 have none. */
 #include "kernels/kernels.h"
 #include "runtime/config.h"
+#ifdef FIL_F32_ALONE
+#undef FIL_HAVE_NEON_FP16
+#define FIL_HAVE_NEON_FP16 0
+#endif
 
 #define FIL_NAME(kernel, isa)         FIL_NAME_(kernel, isa)
 #define FIL_NAME_(kernel, isa)        fil_##kernel##_##isa

@@ -4,6 +4,7 @@
 static int has_rows(const fil_op *op) {
   switch (op->kind) {
   case FIL_OP_SPMM:
+  case FIL_OP_SPMM4:
   case FIL_OP_CONV:
   case FIL_OP_DWCONV:
   case FIL_OP_PIXELS:
@@ -19,7 +20,8 @@ uint32_t fil_band_ops(const fil_op *op) {
 }
 
 static int takes_rings(const fil_op *op) {
-  return has_rows(op) || op->kind == FIL_OP_SPMV || op->kind == FIL_OP_QSPMV;
+  return has_rows(op) || op->kind == FIL_OP_SPMV || op->kind == FIL_OP_SPMV4 ||
+         op->kind == FIL_OP_QSPMV;
 }
 
 static int ring_ok(uint16_t ring, uint32_t rows, uint32_t width, uint32_t lanes) {

@@ -61,6 +61,7 @@ int fil_conv_ok(const fil_model *m, const fil_op *op, uint32_t cols) {
   return fil_op_takes(op, FIL_TAKES_X | FIL_TAKES_Y | FIL_TAKES_W | FIL_TAKES_ACT) &&
          weights_fit(m, op) && m->weights[op->weights].cols == cols &&
          (m->weights[op->weights].dtype == FIL_S8) == fil_is_int8(op->kind) &&
+         (m->weights[op->weights].dtype == FIL_S4) == fil_is_int4(op->kind) &&
          g->channels - 1 < FIL_MAX_COLS && fil_axis_ok(g->in_h, g->out_h, g->kh, g->sh, g->dh) &&
          fil_axis_ok(g->in_w, g->out_w, g->kw, g->sw, g->dw);
 }
@@ -161,6 +162,7 @@ fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {
   const void *values = c + w->values_offset;
   int dense = w->coding == FIL_CODING_NONE;
   int single = w->dtype == FIL_F32, half = w->dtype == FIL_F16, eight = w->dtype == FIL_S8;
+  int four = w->dtype == FIL_S4;
   const void *bias = c + w->bias_offset, *multipliers = c + w->multiplier_offset;
   return (fil_matrix){
       .values = single ? values : 0,
@@ -170,6 +172,8 @@ fil_matrix fil_matrix_of(const fil_run_state *s, const fil_op *op) {
       .bias = eight ? 0 : bias,
       .sums = eight ? bias : 0,
       .multipliers = eight ? multipliers : 0,
+      .nibbles = four ? values : 0,
+      .scales = four ? multipliers : 0,
       .index = dense ? 0 : c + w->index_offset,
       .count = dense ? 0 : (const uint16_t *)(const void *)(c + w->count_offset),
       .rows = w->rows,

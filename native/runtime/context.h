@@ -30,8 +30,13 @@ fil_isa fil_isa_of(const fil_model *m, const fil_op *op);
 enum { FIL_TAKES_X = 1, FIL_TAKES_Y = 2, FIL_NEEDS_Y = 4, FIL_TAKES_W = 8, FIL_TAKES_ACT = 16 };
 int fil_op_takes(const fil_op *op, int flags);
 
-/* The kinds of op.def from QSPMM on. */
-static inline int fil_is_int8(uint16_t kind) { return kind >= FIL_OP_QSPMM; }
+/* Kinds on int8; kinds on floats whose weights are int4. */
+static inline int fil_is_int8(uint16_t kind) {
+  return kind >= FIL_OP_QSPMM && kind <= FIL_OP_QSOFTMAX;
+}
+static inline int fil_is_int4(uint16_t kind) {
+  return kind == FIL_OP_SPMM4 || kind == FIL_OP_SPMV4;
+}
 
 /* Bytes of an element of this type; 0: there is no such type. */
 uint32_t fil_dtype_bytes(uint8_t dtype);
@@ -62,7 +67,8 @@ int fil_planes_own(const fil_model *m, uint16_t tensor, fil_planes p);
  * no coordinate that the kernel computes passes 2^30. */
 int fil_axis_ok(uint32_t in, uint32_t out, uint32_t k, uint32_t stride, uint32_t dilation);
 
-/* SPMM, CONV, DWCONV, SPMV: the operands, the axes, and cols of the weights = `cols`. */
+/* SPMM, CONV, DWCONV, SPMV and those like them: the operands, the axes, and cols of the weights =
+ * `cols`. */
 int fil_conv_ok(const fil_model *m, const fil_op *op, uint32_t cols);
 
 /* Given fil_conv_ok: one tap, stride and dilation 1, no padding. */

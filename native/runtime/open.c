@@ -1,4 +1,5 @@
 /* The loader: native/SPEC.md states the rules, in this order. Validate once, run unchecked. */
+#include "kernels/nibbles.h"
 #include "kernels/q8.h"
 #include "runtime/band.h"
 #include "runtime/checked.h"
@@ -262,11 +263,35 @@ static fil_status check_quads(const fil_model *m, const fil_weights *w) {
   return FIL_OK;
 }
 
+/* int4: nibbles and scales are all there. Any of them stands for some number. */
+static fil_status check_nibbles(const fil_model *m, const fil_weights *w) {
+  const uint16_t *count = (const uint16_t *)(const void *)(m->constants + w->count_offset);
+  uint32_t o = w->block_rows, bytes = 0, scales = 0;
+  for (uint32_t g = 0; g < w->groups; g++) {
+    uint32_t blocks = w->coding == FIL_CODING_NONE ? w->cols : count[g];
+    bytes = fil_add(bytes, fil_nibble_bytes(blocks, o));
+    scales = fil_add(scales, fil_nibble_runs(blocks) * o);
+  }
+  if (!blob_ok(w->values_offset, bytes, const_bytes(m))) return FIL_E_WEIGHTS;
+  return blob_ok(w->multiplier_offset, fil_mul(scales, 2), const_bytes(m)) ? FIL_OK : FIL_E_WEIGHTS;
+}
+
+/* Values of which there may be more than blocks x block_rows. */
+static fil_status check_padded(const fil_model *m, const fil_weights *w) {
+  if (w->dtype == FIL_S4) return check_nibbles(m, w);
+  return w->dtype == FIL_S8 ? check_quads(m, w) : FIL_OK;
+}
+
+static int weights_dtype_ok(uint8_t dtype) {
+  return dtype == FIL_F32 || dtype == FIL_F16 || dtype == FIL_S8 || dtype == FIL_S4;
+}
+
+static int is_plain(uint8_t dtype) { return dtype == FIL_F32 || dtype == FIL_F16; }
+
 static fil_status check_weights(fil_model *m, uint32_t i) {
   const fil_weights *w = &m->weights[i];
   uint32_t o = w->block_rows;
-  if (w->dtype != FIL_F32 && w->dtype != FIL_F16 && w->dtype != FIL_S8) return FIL_E_WEIGHTS;
-  if (w->coding > FIL_CODING_U16) return FIL_E_WEIGHTS;
+  if (!weights_dtype_ok(w->dtype) || w->coding > FIL_CODING_U16) return FIL_E_WEIGHTS;
   if (!o || o > 16 || (o & (o - 1))) return FIL_E_WEIGHTS;
   if (w->rows - 1 >= FIL_MAX_DIM || w->cols - 1 >= FIL_MAX_COLS) return FIL_E_CAPS;
   if (fil_mul(w->groups, o) - w->rows >= o) return FIL_E_WEIGHTS;
@@ -274,20 +299,20 @@ static fil_status check_weights(fil_model *m, uint32_t i) {
   if (values > FIL_MAX_ELEMENTS) return FIL_E_CAPS;
   if (w->reserved0 || w->reserved1) return FIL_E_WEIGHTS;
   uint32_t limit = const_bytes(m), size = w->dtype == FIL_F16 ? 2 : 4;
-  if (w->dtype == FIL_S8 ? !blob_ok(w->multiplier_offset, w->groups * o * 4, limit)
-                         : w->multiplier_offset != 0)
+  if (is_plain(w->dtype) && w->multiplier_offset) return FIL_E_WEIGHTS;
+  if (w->dtype == FIL_S8 && !blob_ok(w->multiplier_offset, w->groups * o * 4, limit))
     return FIL_E_WEIGHTS;
-  if (w->dtype != FIL_S8 && !blob_ok(w->values_offset, values * size, limit)) return FIL_E_WEIGHTS;
+  if (is_plain(w->dtype) && !blob_ok(w->values_offset, values * size, limit)) return FIL_E_WEIGHTS;
   if (!blob_ok(w->bias_offset, w->groups * o * 4, limit)) return FIL_E_WEIGHTS;
   if (w->coding == FIL_CODING_NONE) {
     int dense = w->blocks == fil_mul(w->groups, w->cols);
     if (!dense || w->index_offset || w->count_offset) return FIL_E_WEIGHTS;
-    return w->dtype == FIL_S8 ? check_quads(m, w) : FIL_OK;
+    return check_padded(m, w);
   }
   if (!blob_ok(w->index_offset, w->blocks * step, limit)) return FIL_E_WEIGHTS;
   if (!blob_ok(w->count_offset, w->groups * 2, limit)) return FIL_E_WEIGHTS;
   TRY(check_index(m, w));
-  return w->dtype == FIL_S8 ? check_quads(m, w) : FIL_OK;
+  return check_padded(m, w);
 }
 
 /* --- operations --- */

@@ -1,4 +1,5 @@
 #include "runtime/part.h"
+#include "kernels/nibbles.h"
 #include "kernels/q8.h"
 
 fil_span fil_share(fil_part p, uint32_t n, uint32_t unit) {
@@ -40,6 +41,15 @@ static size_t quads_before(const fil_matrix *w, uint32_t group) {
   return quads;
 }
 
+/* Step over the int4 weights in front of a group. */
+static void pass_nibbles(fil_matrix *w, uint32_t group) {
+  for (uint32_t g = 0; g < group; g++) {
+    uint32_t blocks = w->coding == FIL_CODING_NONE ? w->cols : w->count[g];
+    w->nibbles += fil_nibble_bytes(blocks, w->block_rows);
+    w->scales += (size_t)fil_nibble_runs(blocks) * w->block_rows;
+  }
+}
+
 static void keep_values(fil_matrix *w, uint32_t group) {
   size_t row = (size_t)group * w->block_rows, block = blocks_before(w, group);
   if (w->quads) {
@@ -47,7 +57,8 @@ static void keep_values(fil_matrix *w, uint32_t group) {
     w->sums += row, w->multipliers += row;
     return;
   }
-  if (w->halves) w->halves += block * w->block_rows;
+  if (w->nibbles) pass_nibbles(w, group);
+  else if (w->halves) w->halves += block * w->block_rows;
   else w->values += block * w->block_rows;
   w->bias += row;
 }

@@ -315,6 +315,26 @@ def test_float16(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
     assert cli("inspect", out, "--layers").out.splitlines()[0].endswith("; 3 in float16")
 
 
+def test_int4(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    done = cli("convert", onnx_file, "-o", out, "--dtype", "int4", "--json")
+    assert (done.code, done.err) == (0, "")
+    found = {layer["kind"]: layer for layer in json.loads(done.out)["layers"]}
+    types = {kind: layer["dtype"] for kind, layer in found.items()}
+    assert types == {"conv": "float16", "spmm4": "int4", "spmv4": "int4"}
+    assert found["conv"]["rounding"].startswith("int4 is for fully connected and 1x1 layers")
+    assert found["spmv4"]["rounding"].endswith(" dB over its error")
+    assert "; 2 in int4; 1 in float16" in cli("inspect", out, "--layers").out.splitlines()[0]
+    assert cli("verify", out, "--against", onnx_file).code == 0
+
+
+def test_int4_but_for_layers_by_name(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.fil"
+    done = cli("convert", onnx_file, "-o", out, "--dtype", "int4", "--keep-float", "point,nose*")
+    assert done.code == 2 and not out.exists()
+    assert 'no layer is called "nose*"' in done.err
+
+
 def test_a_layer_that_float16_cannot_hold_stays_float32(cli: Cli, tmp_path: Path) -> None:
     import onnx
     from onnx import numpy_helper

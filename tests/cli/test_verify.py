@@ -198,7 +198,7 @@ def test_float16(cli: Cli, onnx_file: Path, half_file: Path) -> None:
         assert (
             row[4] == "agrees" and 1e-6 < float(row[2]) < float(allowed[1]) and float(row[3]) < 1e-6
         )
-    assert lines[-1].startswith("arithmetic: against the packed model's own float16 weights")
+    assert lines[-1].startswith("arithmetic: against the packed model's own rounded weights")
 
 
 def test_float16_against_another_model(cli: Cli, half_file: Path, tmp_path: Path) -> None:

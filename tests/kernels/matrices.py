@@ -89,6 +89,34 @@ def both(w: Matrix) -> tuple[Matrix, Matrix]:
     return exact, replace(exact, half=True)
 
 
+def four_bits(w: Matrix) -> tuple[Matrix, dict[str, NDArray[Any]]]:
+    """int4 weights where ``w`` has weights: in float32, exactly, and as they are stored."""
+    dense, o = np.zeros_like(w.dense), w.block_rows
+    padded = np.zeros((w.groups * o, w.dense.shape[1]), bool)
+    padded[: w.dense.shape[0]] = w.dense != 0
+    nibbles, scales = [], []
+    for g in range(w.groups):
+        columns = w._columns(g)
+        kept = padded[g * o : (g + 1) * o, columns].T
+        n, runs = len(columns), -(-len(columns) // c.FIL_RUN)
+        q = (np.arange(n * o) * 11 + g) % 17 % 16 - 8
+        q = np.where(kept, np.where(q == 0, 5, q).reshape(n, o), 0)
+        scale = paint(runs, o, seed=g).astype(np.float16)
+        values = q * np.repeat(scale.astype(np.float32), c.FIL_RUN, axis=0)[:n]
+        rows = dense[g * o : (g + 1) * o]
+        rows[:, columns] = values.T[: rows.shape[0]]
+        flat = np.concatenate([q.reshape(-1), np.zeros(-n * o % 16, np.int64)]) & 15
+        nibbles.append((flat[::2] | flat[1::2] << 4).astype(np.uint8))
+        scales.append(scale.view(np.uint16).reshape(-1))
+    exact = replace(w, dense=dense)
+    arrays: dict[str, NDArray[Any]] = exact.arrays()
+    del arrays["w.values"]
+    for name, parts in (("w.nibbles", nibbles), ("w.scales", scales)):
+        found = np.concatenate(parts)
+        arrays[name] = found if found.size else np.zeros(1, found.dtype)
+    return exact, arrays
+
+
 def matrix(rows: int, cols: int, block_rows: int, coding: str, *, density: float = 0.3) -> Matrix:
     """Painted weights; unless dense, about ``density`` of the blocks, one group storing none."""
     dense = paint(rows, cols, seed=3)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from filigree.native import enums as c
 from tests.kernels import library
 from tests.kernels.harness import (
     ACTS,
@@ -23,7 +24,7 @@ from tests.kernels.harness import (
     spread,
     up,
 )
-from tests.kernels.matrices import CODINGS, Matrix, both, every_half, matrix
+from tests.kernels.matrices import CODINGS, Matrix, both, every_half, four_bits, matrix
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,43 @@ HALVES = [
 def test_halves(isa: str, shape: Shape) -> None:
     made = [case(shape, w, library.lanes(isa)) for w in both(weights(shape))]
     assert_same(*(run(one, isa) for one in made))
+
+
+FOUR_BITS = [shape for shape in HALVES if shape.cols * shape.block_rows <= c.FIL_WIDE]
+
+
+@pytest.mark.parametrize("shape", FOUR_BITS, ids=str)
+def test_four_bits(isa: str, shape: Shape) -> None:
+    """What float32 weights of the same values give, to the bit."""
+    exact, arrays = four_bits(weights(shape))
+    one = case(shape, exact, library.lanes(isa))
+    kept = {name: x for name, x in one.arrays.items() if not name.startswith("w.")}
+    assert_same(run(one, isa), run(replace(one, kernel="spmm4", arrays={**kept, **arrays}), isa))
+
+
+LARGE = [
+    Shape(9, 1100, p, o, coding, ACTS[k % len(ACTS)], k % 2 == 0, gap)
+    for k, (p, o, gap) in enumerate(((1, 4, 0), (70, 8, 16), (129, 16, 1), (64, 8, 0)))
+    for coding in CODINGS
+]
+
+
+@pytest.mark.parametrize("shape", LARGE, ids=str)
+def test_four_bits_in_pieces(isa: str, shape: Shape) -> None:
+    """Groups of which only a piece is unpacked at a time."""
+    lanes, p = library.lanes(isa), shape.positions
+    density = 1.0 if shape.coding == "u16" else 0.7
+    w = matrix(shape.rows, shape.cols, shape.block_rows, shape.coding, density=density)
+    exact, arrays = four_bits(w)
+    made = case(shape, exact, lanes)
+    kept = {name: x for name, x in made.arrays.items() if not name.startswith("w.")}
+    made = replace(made, kernel="spmm4", arrays={**kept, **arrays})
+    got = planes(run(made, isa), shape.rows, p, made.fields["out_pitch"], lanes)
+    x, dense = paint(shape.cols, p), exact.dense.astype(np.float64)
+    bias = exact.bias.astype(np.float64)[:, None]
+    extra = paint(shape.rows, p, seed=9).astype(np.float64) * shape.residual
+    scale = np.abs(dense) @ np.abs(x) + np.abs(bias) + np.abs(extra) + 1
+    assert_close(got, activated(dense @ x + bias + extra, shape.act), scale)
 
 
 def test_every_half(isa: str) -> None:

@@ -19,7 +19,7 @@ from tests.kernels.harness import (
     paint,
     run,
 )
-from tests.kernels.matrices import CODINGS, Matrix, both, every_half, matrix
+from tests.kernels.matrices import CODINGS, Matrix, both, every_half, four_bits, matrix
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,19 @@ def test_spmv(isa: str, shape: Shape) -> None:
 def test_halves(isa: str, shape: Shape) -> None:
     w = matrix(shape.rows, shape.cols, shape.block_rows, shape.coding)
     assert_same(*(run(case(shape, one), isa) for one in both(w)))
+
+
+@pytest.mark.parametrize("shape", shapes(), ids=str)
+def test_four_bits(isa: str, shape: Shape) -> None:
+    w, arrays = four_bits(matrix(shape.rows, shape.cols, shape.block_rows, shape.coding))
+    made = case(shape, w)
+    kept = {name: x for name, x in made.arrays.items() if not name.startswith("w.")}
+    got = run(replace(made, kernel="spmv4", arrays={**kept, **arrays}), isa)
+    dense, x = w.dense.astype(np.float64), paint(shape.cols)
+    extra = paint(shape.rows, seed=9).astype(np.float64) * shape.residual
+    want = activated(dense @ x + w.bias + extra, shape.act)
+    scale = np.abs(dense) @ np.abs(x) + np.abs(w.bias) + np.abs(extra)
+    assert_close(got, want, scale + (shape.act[0] in SMOOTH))
 
 
 @pytest.mark.parametrize("block_rows", [1, 2, 4, 8, 16])

@@ -76,14 +76,34 @@ static void allow_tensor(const guard *g, uint16_t id) {
   if (p) ASAN_UNPOISON_MEMORY_REGION(p, (size_t)t->bytes);
 }
 
-/* Bytes of a matrix's values; those of int8 are stored in quads. Its counts may be read. */
-static size_t values_bytes(const uint8_t *constants, const fil_weights *w) {
+/* Stored blocks of group g; counts may be read. */
+static uint32_t stored(const uint8_t *constants, const fil_weights *w, uint32_t g) {
   const uint16_t *count = (const uint16_t *)(const void *)(constants + w->count_offset);
-  size_t quads = 0;
+  return w->coding == FIL_CODING_NONE ? w->cols : count[g];
+}
+
+/* Bytes of a matrix's values; those of int8 are stored in quads, those of int4 in eight bytes. */
+static size_t values_bytes(const uint8_t *constants, const fil_weights *w) {
+  size_t quads = 0, units = 0;
+  if (w->dtype == FIL_S4) {
+    for (uint32_t g = 0; g < w->groups; g++)
+      units += (stored(constants, w, g) * w->block_rows + 15) / 16;
+    return units * 8;
+  }
   if (w->dtype != FIL_S8) return (size_t)w->blocks * w->block_rows * (w->dtype == FIL_F16 ? 2 : 4);
   for (uint32_t g = 0; g < w->groups; g++)
-    quads += ((w->coding == FIL_CODING_NONE ? w->cols : count[g]) + 3) / 4;
+    quads += (stored(constants, w, g) + 3) / 4;
   return quads * 4 * w->block_rows;
+}
+
+/* Bytes of what goes with the values of int8 (multipliers) and int4 (scales). */
+static size_t factors_bytes(const uint8_t *constants, const fil_weights *w) {
+  size_t runs = 0;
+  if (w->dtype == FIL_S8) return (size_t)w->groups * w->block_rows * 4;
+  if (w->dtype != FIL_S4) return 0;
+  for (uint32_t g = 0; g < w->groups; g++)
+    runs += (stored(constants, w, g) + FIL_RUN - 1) / FIL_RUN;
+  return runs * w->block_rows * 2;
 }
 
 static void allow_weights(const guard *g, uint16_t id) {
@@ -97,7 +117,8 @@ static void allow_weights(const guard *g, uint16_t id) {
   }
   ASAN_UNPOISON_MEMORY_REGION(c + w->values_offset, values_bytes(c, w));
   ASAN_UNPOISON_MEMORY_REGION(c + w->bias_offset, rows * 4);
-  if (w->dtype == FIL_S8) ASAN_UNPOISON_MEMORY_REGION(c + w->multiplier_offset, rows * 4);
+  if (factors_bytes(c, w))
+    ASAN_UNPOISON_MEMORY_REGION(c + w->multiplier_offset, factors_bytes(c, w));
 }
 
 static void allow_op(const guard *g, const fil_op *op) {

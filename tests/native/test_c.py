@@ -19,9 +19,11 @@ def test_runtime(sanitized: Path) -> None:
     run(sanitized / "test_runtime")
 
 
-@pytest.mark.parametrize(("lanes", "half"), [(16, False), (4, False), (1, False), (16, True)])
-def test_damage(sanitized: Path, tmp_path: Path, lanes: int, half: bool) -> None:
+@pytest.mark.parametrize(
+    ("lanes", "stored"), [(16, {}), (4, {}), (1, {}), (16, {"half": True}), (16, {"four": True})]
+)
+def test_damage(sanitized: Path, tmp_path: Path, lanes: int, stored: dict[str, bool]) -> None:
     """Every truncation and flip: refused, or with repaired checksums safe to run."""
     path = tmp_path / "sample.fil"
-    path.write_bytes(tiny.sample(lanes=lanes, half=half).encode())
+    path.write_bytes(tiny.sample(lanes=lanes, **stored).encode())
     run(sanitized / "test_damage", str(path))

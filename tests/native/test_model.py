@@ -47,11 +47,11 @@ def hand_written(x: F64) -> F64:
     return (e / e.sum())[None]
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
+@pytest.mark.parametrize("stored", ["float32", "half", "four"])
 @pytest.mark.parametrize("lanes", [1, 4, 8, 16])
 @pytest.mark.parametrize("isa", isas())
-def test_every_op_agrees_with_numpy(isa: str, lanes: int, half: bool) -> None:
-    data = tiny.sample(lanes=lanes, half=half).encode()
+def test_every_op_agrees_with_numpy(isa: str, lanes: int, stored: str) -> None:
+    data = tiny.sample(lanes=lanes, half=stored == "half", four=stored == "four").encode()
     try:
         model = Model.from_bytes(data, isa=isa)
     except ValueError as e:

@@ -29,8 +29,8 @@ def status_of(data: bytes) -> tuple[str, int]:
     return "OK", -1
 
 
-def broken(damage: Damage, *, half: bool = False) -> tuple[str, int]:
-    t = tiny.sample(half=half)
+def broken(damage: Damage, *, half: bool = False, four: bool = False) -> tuple[str, int]:
+    t = tiny.sample(half=half, four=four)
     damage(t)
     return status_of(t.encode())
 
@@ -71,6 +71,7 @@ def test_samples_are_accepted() -> None:
     for lanes in (1, 4, 8, 16):
         assert status_of(tiny.sample(lanes=lanes).encode()) == ("OK", -1)
         assert status_of(tiny.sample(lanes=lanes, half=True).encode()) == ("OK", -1)
+        assert status_of(tiny.sample(lanes=lanes, four=True).encode()) == ("OK", -1)
     assert status_of(tiny.one_op().encode()) == ("OK", -1)
     assert status_of(tiny.converted().encode()) == ("E_ISA", -1)
 
@@ -307,6 +308,44 @@ def test_halves(damage: Damage, answer: tuple[str, int]) -> None:
 
 def test_halves_need_scratch_that_floats_do_not() -> None:
     assert broken(put("weights", W_U16, "dtype", c.FIL_F16)) == ("E_BOUNDS", U16)
+
+
+FOURS = [
+    (put("ops", D8, "kind", c.FIL_OP_SPMM), ("E_OP", D8)),
+    (put("ops", SPMV, "kind", c.FIL_OP_SPMV), ("E_OP", SPMV)),
+    (put("ops", SPMV, "kind", c.FIL_OP_SPMM4), ("E_BOUNDS", SPMV)),  # planes need padding
+    (put("ops", D8, "weights", W_CONV), ("E_OP", D8)),
+    (put("ops", CONV, "weights", W_D8), ("E_OP", CONV)),
+    (put("weights", W_D8, "dtype", c.FIL_F32), ("E_WEIGHTS", W_D8)),
+    (put("weights", W_D8, "dtype", 7), ("E_WEIGHTS", W_D8)),
+    (put("weights", W_D8, "multiplier_offset", 4), ("E_WEIGHTS", W_D8)),
+    (put("weights", W_D8, "values_offset", 8), ("E_WEIGHTS", W_D8)),
+    (put("weights", W_D8, "values_offset", 2**33), ("E_WEIGHTS", W_D8)),
+    (put("weights", W_D8, "multiplier_offset", 2**33), ("E_WEIGHTS", W_D8)),
+    (const(W_D8, "values_offset", 0, 0x88), ("OK", -1)),
+    (const(W_D8, "multiplier_offset", 1, 0xFF), ("OK", -1)),  # not a number
+    (const(W_D8, "count_offset", 0, 200), ("E_INDEX", W_D8)),
+]
+
+
+@pytest.mark.parametrize(("damage", "answer"), FOURS)
+def test_fours(damage: Damage, answer: tuple[str, int]) -> None:
+    assert broken(damage, four=True) == answer
+
+
+@pytest.mark.parametrize(("field", "bytes_"), [("values_offset", 32), ("multiplier_offset", 32)])
+def test_fours_are_all_there(field: str, bytes_: int) -> None:
+    """The last matrix: four blocks of sixteen rows, and their scales."""
+
+    def at_the_end(t: Tiny) -> None:
+        setattr(t.weights[W_FC], field, t.blob(bytes(bytes_)))
+
+    def cut(t: Tiny) -> None:
+        at_the_end(t)
+        del t.constants[-1]
+
+    assert broken(at_the_end, four=True) == ("OK", -1)
+    assert broken(cut, four=True) == ("E_WEIGHTS", W_FC)
 
 
 LIFETIMES = [

@@ -25,7 +25,7 @@ X = tiny.prime_paint(1, 3, 45, 24)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Packed models of every kind of op, a band and float16 weights, for every number of lanes."""
+    """Packed models of every kind of op, a band, float16 and int4 weights, for all lanes."""
     folder = tmp_path_factory.mktemp("threads")
     made = []
     for lanes in (1, 4, 16):
@@ -35,6 +35,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             tiny.pixels(lanes=lanes),
             tiny.shared_out(lanes=lanes),
             tiny.shared_out(lanes=lanes, half=True),
+            tiny.shared_out(lanes=lanes, four=True),
+            tiny.pixels(lanes=lanes, four=True),
         )
         for model in models:
             path = folder / f"{len(made)}.fil"

@@ -1,7 +1,7 @@
 """Packed models written field by field, for tests of the loader: nothing is checked here.
 
 ``sample()`` is a 10-op program that uses every kind of operation, place and index coding, with
-float32 or float16 weights of the same values; tests
+float32, float16 or, of products, int4 weights of the same values; tests
 change a field of ``Tiny.tensors``, ``.weights``, ``.ops`` or ``.io`` and call ``encode``.
 """
 
@@ -53,6 +53,7 @@ class Tiny:
     arena_bytes: int = 0
     lanes: int = LANES
     dtype: int = c.FIL_F32  # of weights
+    four: bool = False  # those of products are int4
     meta: bytes = b'{"name":"tiny"}'
     header: dict[str, int] = field(default_factory=dict)  # fields to force
 
@@ -132,6 +133,29 @@ class Tiny:
         self.weights.append(ffi.new("fil_weights *", w))
         return len(self.weights) - 1
 
+    def product(
+        self, values: F32, bias: F32, *, block_rows: int, coding: int, step: float = 0.125
+    ) -> int:
+        """Weights of SPMM or SPMV; of int4 all scales are ``step``, in whole numbers of which
+        ``values`` are."""
+        plain = self.matrix(values, bias, block_rows=block_rows, coding=coding)
+        if not self.four:
+            return plain
+        w = self.weights[plain]
+        stored = np.frombuffer(self.constants, np.float32, w.blocks * block_rows, w.values_offset)
+        counts = np.full(w.groups, w.cols)
+        if coding != c.FIL_CODING_NONE:
+            counts = np.frombuffer(self.constants, "<u2", w.groups, w.count_offset).astype(int)
+        groups = np.split(np.rint(stored / step).astype(int), np.cumsum(counts * block_rows)[:-1])
+        padded = [np.concatenate([q, np.zeros(-q.size % 16, int)]) & 15 for q in groups]
+        nibbles = np.concatenate(padded)
+        del stored
+        scales = np.full(int((-(-counts // c.FIL_RUN)).sum()) * block_rows, step, "<f2")
+        w.dtype = c.FIL_S4
+        w.values_offset = self.blob((nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8).tobytes())
+        w.multiplier_offset = self.blob(scales.tobytes())
+        return plain
+
     def eight(self, values: F32, *, block_rows: int, coding: int) -> int:
         """int8 weights: ``values`` [rows, cols], whole numbers, all columns stored in quads."""
         rows, cols = values.shape
@@ -163,6 +187,8 @@ class Tiny:
     def op(self, kind: int, inputs: tuple[int, ...], out: int, **given: Any) -> int:
         """An op; ``p`` is {member: {field: value}}; scratch goes past the arena's end."""
         pair = [*inputs, c.FIL_NONE, c.FIL_NONE][:2]
+        if self.four:
+            kind = {c.FIL_OP_SPMM: c.FIL_OP_SPMM4, c.FIL_OP_SPMV: c.FIL_OP_SPMV4}.get(kind, kind)
         fields = {"kind": kind, "in": pair, "out": out, "weights": c.FIL_NONE, **given}
         op = ffi.new("fil_op *", {k: v for k, v in fields.items() if k != "p"})
         for member, values in given.get("p", {}).items():
@@ -180,7 +206,8 @@ class Tiny:
         """first_op and last_op of every arena tensor, from the ops; a band counts as a whole."""
         turns = [(k, k) for k in range(len(self.ops))]
         for k, op in enumerate(self.ops):
-            has_rows = op.kind <= c.FIL_OP_DWCONV or op.kind == c.FIL_OP_PIXELS
+            others = (c.FIL_OP_PIXELS, c.FIL_OP_SPMM4)
+            has_rows = op.kind <= c.FIL_OP_DWCONV or op.kind in others
             count = op.p.conv.band_ops if has_rows else 0
             turns[k : k + count] = [(k, k + count - 1)] * count
         for i, t in enumerate(self.tensors):
@@ -280,15 +307,15 @@ def converted() -> Tiny:
     return t
 
 
-def sample(*, lanes: int = LANES, half: bool = False) -> Tiny:
+def sample(*, lanes: int = LANES, half: bool = False, four: bool = False) -> Tiny:
     """Every kind of op once: x (1,3,4,4) -> y (1,3)."""
-    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32)
+    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32, four=four)
     x = t.port("x", (3, 4, 4), split=1)
     w_conv = t.matrix(prime_paint(4, 27), prime_paint(4), block_rows=4, coding=c.FIL_CODING_NONE)
     w_dw = t.matrix(prime_paint(4, 9), prime_paint(4), block_rows=1, coding=c.FIL_CODING_NONE)
-    w_d8 = t.matrix(_checker(8, 4, 2), prime_paint(8), block_rows=2, coding=c.FIL_CODING_D8)
-    w_u16 = t.matrix(_checker(4, 8, 1), prime_paint(4), block_rows=1, coding=c.FIL_CODING_U16)
-    w_fc = t.matrix(prime_paint(3, 4), prime_paint(3), block_rows=16, coding=c.FIL_CODING_NONE)
+    w_d8 = t.product(_checker(8, 4, 2), prime_paint(8), block_rows=2, coding=c.FIL_CODING_D8)
+    w_u16 = t.product(_checker(4, 8, 1), prime_paint(4), block_rows=1, coding=c.FIL_CODING_U16)
+    w_fc = t.product(prime_paint(3, 4), prime_paint(3), block_rows=16, coding=c.FIL_CODING_NONE)
     a, b = t.tensor((4, 4, 4), split=1), t.tensor((4, 4, 4), split=1)
     wide, narrow = t.tensor((8, 4, 4), split=1), t.tensor((4, 4, 4), split=1)
     pooled = t.tensor((4, 2, 2), split=1)
@@ -390,13 +417,13 @@ def band(*, lanes: int = LANES, half: bool = False) -> Tiny:
     return t
 
 
-def pixels(*, lanes: int = LANES) -> Tiny:
+def pixels(*, lanes: int = LANES, four: bool = False) -> Tiny:
     """Interleaved bytes to planes and a pointwise layer, in a band: x (1,8,16,3) -> y (1,3)."""
-    t = Tiny(lanes=lanes)
+    t = Tiny(lanes=lanes, four=four)
     x = t.port("x", (8, 16, 3), dtype=c.FIL_U8)
     t.tensors[x].scale = 1.0
     affine = t.constant(prime_paint(2, 3))
-    w = t.matrix(prime_paint(3, 3), prime_paint(3), block_rows=1, coding=c.FIL_CODING_NONE)
+    w = t.product(prime_paint(3, 3), prime_paint(3), block_rows=1, coding=c.FIL_CODING_NONE)
     ring, whole = t.tensor((3, 2, 16), split=1), t.tensor((3, 8, 16), split=1)
     y = t.port("y", (3,), output=True)
     size = dict(channels=3, in_h=8, in_w=16, out_h=8, out_w=16, kh=1, kw=1, sh=1, sw=1, dh=1, dw=1)
@@ -410,22 +437,28 @@ def pixels(*, lanes: int = LANES) -> Tiny:
     return t
 
 
-def shared_out(*, lanes: int = LANES, half: bool = False) -> Tiny:
+def shared_out(*, lanes: int = LANES, half: bool = False, four: bool = False) -> Tiny:
     """Every kind of op once, each long enough for several threads, in uneven shapes:
     x (1, 3, 45, 24) -> y (1, 37, 8), a softmax over 8 for each of 37."""
-    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32)
+    t = Tiny(lanes=lanes, dtype=c.FIL_F16 if half else c.FIL_F32, four=four)
     x = t.port("x", (3, 45, 24), split=1)
 
     def weights(values: F32, *, block_rows: int, coding: int = c.FIL_CODING_NONE) -> int:
         rows, cols = values.shape
-        return t.matrix(values * 4 / cols, prime_paint(rows), block_rows=block_rows, coding=coding)
+        how = dict(block_rows=block_rows, coding=coding)
+        return t.matrix(values * 4 / cols, prime_paint(rows), **how)
+
+    def product(values: F32, *, block_rows: int, coding: int) -> int:
+        rows, cols = values.shape
+        how = dict(block_rows=block_rows, coding=coding)
+        return t.product(values * 4 / cols, prime_paint(rows), step=0.5 / cols, **how)
 
     w_conv = weights(prime_paint(10, 27), block_rows=4)
     w_few = weights(prime_paint(20, 90), block_rows=1)
     w_dw = weights(prime_paint(20, 9), block_rows=1)
-    w_d8 = weights(_checker(66, 10, 1), block_rows=1, coding=c.FIL_CODING_D8)
-    w_u16 = weights(_checker(10, 66, 4), block_rows=4, coding=c.FIL_CODING_U16)
-    w_fc = weights(_checker(37, 20, 2), block_rows=2, coding=c.FIL_CODING_D8)
+    w_d8 = product(_checker(66, 10, 1), block_rows=1, coding=c.FIL_CODING_D8)
+    w_u16 = product(_checker(10, 66, 4), block_rows=4, coding=c.FIL_CODING_U16)
+    w_fc = product(_checker(37, 20, 2), block_rows=2, coding=c.FIL_CODING_D8)
     a, b = t.tensor((10, 23, 12), split=1), t.tensor((10, 23, 12), split=1)
     wide, small = t.tensor((66, 23, 12), split=1), t.tensor((20, 6, 3), split=1)
     deep, pooled = t.tensor((20, 6, 3), split=1), t.tensor((20, 3, 2), split=1)

@@ -44,7 +44,8 @@ def elementwise(size: int) -> bytes:
 def test_agrees_with_the_host(name: str, isa: str | None, sample: bytes, image: F32) -> None:
     need_engine(name)
     (want,) = host(sample, image)
-    for fil in (sample, tiny.sample(half=True).encode()):
+    others = (tiny.sample(half=True), tiny.sample(four=True))  # the same weights
+    for fil in (sample, *(other.encode() for other in others)):
         (got,) = emulate.run(name, fil, [image], isa=isa)
         assert got.shape == want.shape
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
@@ -101,12 +102,13 @@ def test_relaxed_module_is_found_by_its_isa(sample: bytes, image: F32) -> None:
 @pytest.mark.parametrize("name", ["arm64", "wasm-threads-node"])
 def test_threads_give_the_same_bits(name: str) -> None:
     need_engine(name)
-    fil, x = tiny.shared_out().encode(), tiny.prime_paint(1, 3, 45, 24)
-    (one,) = emulate.run(name, fil, [x])
-    np.testing.assert_allclose(one, host(fil, x)[0], rtol=1e-5, atol=1e-6)
-    for threads in (2, 3, 5):
-        (got,) = emulate.run(name, fil, [x], threads=threads)
-        np.testing.assert_array_equal(got, one)
+    x = tiny.prime_paint(1, 3, 45, 24)
+    for fil in (tiny.shared_out().encode(), tiny.shared_out(four=True).encode()):
+        (one,) = emulate.run(name, fil, [x])
+        np.testing.assert_allclose(one, host(fil, x)[0], rtol=1e-5, atol=1e-6)
+        for threads in (2, 3, 5):
+            (got,) = emulate.run(name, fil, [x], threads=threads)
+            np.testing.assert_array_equal(got, one)
 
 
 def test_wasm_with_threads_has_the_bits_of_wasm_without() -> None:

@@ -19,6 +19,7 @@ enum {
   FIL_ALIGN = 64,    /* sections, arena, and every tensor and weight blob inside them */
   FIL_TILE = 64,     /* positions in one panel */
   FIL_WIDE = 2048,   /* float16 weights that are widened at a time, unless one group is more */
+  FIL_RUN = 16,      /* stored blocks of int4 weights that share a scale for each row */
   FIL_NONE = 0xffff, /* "no tensor", "no weights" */
   FIL_MAX_RANK = 6,
   FIL_MAX_DIM = 1 << 20,
@@ -46,7 +47,14 @@ typedef enum fil_section_kind {
   FIL_SECTION_META = 8     /* UTF-8 JSON for hosts; a device may drop it */
 } fil_section_kind;
 
-typedef enum fil_dtype { FIL_F32 = 1, FIL_F16 = 2, FIL_S8 = 3, FIL_U8 = 4, FIL_S32 = 5 } fil_dtype;
+typedef enum fil_dtype {
+  FIL_F32 = 1,
+  FIL_F16 = 2,
+  FIL_S8 = 3,
+  FIL_U8 = 4,
+  FIL_S32 = 5,
+  FIL_S4 = 6
+} fil_dtype;
 
 /* Bits of fil_header.required. */
 typedef enum fil_feature {
@@ -165,9 +173,12 @@ typedef struct fil_tensor {
  * (groups * block_rows values of f32, zero past rows).
  * Dense (coding NONE): every group stores all cols indices and there is no index list or count.
  * FIL_S8: a group's indices are taken four at a time, zero weights after the last: for each such
- * quad, for each row, its four weights. bias is int32; one multiplier for each row beside it. */
+ * quad, for each row, its four weights. bias is int32; one multiplier for each row beside it.
+ * FIL_S4 (SPMM4, SPMV4): a group's values are nibbles of two's complement, the lower half of a byte
+ * first, and zeros up to a multiple of 8 bytes. FIL_RUN stored blocks, fewer at the group's end,
+ * are a run; a weight is its nibble times the float16 scale of its run and row. */
 typedef struct fil_weights {
-  uint8_t dtype;      /* of the values: FIL_F32, FIL_F16 or FIL_S8 */
+  uint8_t dtype;      /* of the values: FIL_F32, FIL_F16, FIL_S8 or FIL_S4 */
   uint8_t block_rows; /* O: 1, 2, 4, 8, 16 */
   uint8_t coding;
   uint8_t reserved0;
@@ -180,26 +191,27 @@ typedef struct fil_weights {
   uint64_t index_offset;  /* blocks steps or indices */
   uint64_t count_offset;  /* u16[groups]: stored blocks per group */
   uint64_t bias_offset;
-  uint64_t multiplier_offset; /* FIL_S8: float32[groups * block_rows]; else 0 */
+  /* FIL_S8: float32[groups * block_rows]. FIL_S4: float16, per group, per run, block_rows scales.
+   * Else 0. */
+  uint64_t multiplier_offset;
 } fil_weights;
 
-/* SPMM, CONV, DWCONV, SPMV, PIXELS. Input channel c, row y, column x is element
- * x_offset + c * cs + y * ys + x * xs of in[0]: planar input has cs = pitch, ys = in_w, xs = 1;
- * camera HWC has cs = 1, ys = in_w * channels, xs = channels. Columns of the weight matrix run over
- * (channel, ky, kx), kx fastest. SPMM: 1x1, stride 1, no padding, planar. DWCONV: planar, weights
- * are dense channels x (kh*kw) with block_rows 1, row c applied to plane c.
- * SPMV: in_h = in_w = out_h = out_w = 1; input is cols contiguous values, output rows contiguous.
- * Output channel r, position p is element out_offset + r * (pitch of out) + p.
- * in[1], if not FIL_NONE, is a residual with the output's layout, added before the activation:
- * element y_offset + r * (its pitch) + p.
- * PIXELS: 1x1 and without weights; in[0] may be u8 and out float16, output channel c is x *
- * scale[c] + shift[c], and in[1] has those: channels scales, then channels shifts, from y_offset
- * on.
+/* SPMM, CONV, DWCONV, SPMV, PIXELS, and SPMM4 and SPMV4 as SPMM and SPMV. Input channel c, row y,
+ * column x is element x_offset + c * cs + y * ys + x * xs of in[0]: planar input has cs = pitch, ys
+ * = in_w, xs = 1; camera HWC has cs = 1, ys = in_w * channels, xs = channels. Columns of the weight
+ * matrix run over (channel, ky, kx), kx fastest. SPMM: 1x1, stride 1, no padding, planar. DWCONV:
+ * planar, weights are dense channels x (kh*kw) with block_rows 1, row c applied to plane c. SPMV:
+ * in_h = in_w = out_h = out_w = 1; input is cols contiguous values, output rows contiguous. Output
+ * channel r, position p is element out_offset + r * (pitch of out) + p. in[1], if not FIL_NONE, is
+ * a residual with the output's layout, added before the activation: element y_offset + r * (its
+ * pitch) + p. PIXELS: 1x1 and without weights; in[0] may be u8 and out float16, output channel c is
+ * x * scale[c] + shift[c], and in[1] has those: channels scales, then channels shifts, from
+ * y_offset on.
  *
- * Bands: SPMM, CONV, DWCONV and PIXELS operations that follow each other may run together, some
- * rows at a time (runtime/band.c), so that what passes between them stays in the cache. A tensor
- * between them may then be a ring of fewer rows than the image: row y lies at row y % ring. A row
- * that is not the last starts, and a ring ends, at a multiple of the file's lanes. */
+ * Bands: SPMM, SPMM4, CONV, DWCONV and PIXELS operations that follow each other may run together,
+ * some rows at a time (runtime/band.c), so that what passes between them stays in the cache. A
+ * tensor between them may then be a ring of fewer rows than the image: row y lies at row y % ring.
+ * A row that is not the last starts, and a ring ends, at a multiple of the file's lanes. */
 typedef struct fil_conv {
   uint32_t channels, in_h, in_w, out_h, out_w;
   uint32_t cs, ys, xs;

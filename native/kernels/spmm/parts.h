@@ -2,7 +2,7 @@
  * is widened once, for all tiles of positions. */
 #ifndef FIL_SPMM_PARTS_H
 #define FIL_SPMM_PARTS_H
-#include "kernels/kernels.h"
+#include "kernels/spmm/step.h"
 #include "simd/f16.h"
 
 /* now: the groups at hand, in float32; group, halves: the first behind them. */
@@ -21,29 +21,13 @@ static parts parts_of(const fil_spmm_args *a) {
   return p;
 }
 
-static uint32_t blocks_of(const fil_matrix *w, uint32_t group) {
-  return w->coding == FIL_CODING_NONE ? w->cols : w->count[group];
-}
-
-/* Step over the groups at hand. */
-static void leave_part(parts *p) {
-  fil_matrix *w = &p->now.w;
-  size_t rows = (size_t)w->groups * w->block_rows;
-  w->bias += rows;
-  p->now.out += rows * p->now.out_pitch;
-  if (p->now.e.residual) p->now.e.residual += rows * p->now.e.residual_pitch;
-  if (w->coding == FIL_CODING_NONE) return;
-  w->count += w->groups;
-  w->index = (const uint8_t *)w->index + (size_t)p->blocks * w->coding; /* D8 1, U16 2 bytes */
-}
-
 /* Widen the next groups: 0 if there are none. */
 static int next_part(parts *p) {
   const fil_matrix *all = p->all;
   fil_matrix *w = &p->now.w;
   uint32_t O = all->block_rows, first = p->group;
   if (first == all->groups) return 0;
-  leave_part(p);
+  step_over(&p->now, p->blocks);
   p->blocks = blocks_of(all, p->group++);
   for (; p->group < all->groups; p->group++) {
     uint32_t more = blocks_of(all, p->group);

@@ -1,0 +1,115 @@
+#if !FIL_TARGET_NEON_FP16
+#include "kernels/nibbles.h"
+#include "simd/finish.h"
+#include "simd/nibbles.h"
+
+/* ALONG: units whose sums are apart; CHUNK: blocks whose x is gathered at a time. */
+enum { ALONG = VL / 4, CHUNK = 4 * FIL_RUN };
+
+/* One group, and how its index list is read: dense reads one step of one column again and again. */
+typedef struct group {
+  const uint8_t *nibbles;
+  const uint16_t *scales;
+  const fx *x;
+  const uint8_t *index;
+  uint32_t blocks, step, column; /* step: index bytes per block, 0 for dense */
+} group;
+
+static const uint8_t next_column = 1;
+
+FIL_INLINE float next_x(group *g) {
+  g->column = g->step == 2 ? *(const uint16_t *)(const void *)g->index : g->column + *g->index;
+  g->index += g->step;
+  return g->x[g->column];
+}
+
+/* x of the next n blocks: each as often as its weights share a vector, zeros up to a whole unit. */
+FIL_INLINE void gather(group *g, float *to, uint32_t n, const uint32_t O) {
+  const uint32_t times = O < VL ? O : 1;
+  for (uint32_t i = 0; i < n; i++) {
+    float x = next_x(g);
+    if (times == 1) to[i] = x;
+    else v_store_f32(to + i * times, v_set1(x));
+  }
+  for (uint32_t i = n * times; i % (FIL_UNIT / O * times); i++) to[i] = 0;
+}
+
+/* sum[k] += nibbles * x of unit u. */
+FIL_INLINE void multiply(vf sum[FOUR_BITS], const uint8_t *nibbles, const float *x, uint32_t u,
+                         const uint32_t O) {
+  vf w[FOUR_BITS];
+  v_nibbles(nibbles + u * FIL_UNIT / 2, w);
+  FIL_UNROLL(j, FOUR_BITS) {
+    size_t at = u * FIL_UNIT + j * VL;
+    sum[j] = v_fma(w[j], O < VL ? v_load_f32(x + at) : v_set1(x[at / O]), sum[j]);
+  }
+}
+
+/* sum += scales * (nibbles * x), N units at a time. */
+FIL_INLINE void add_run(vf sum[FOUR_BITS], const group *g, const float *x, uint32_t units,
+                        const uint32_t N, const uint32_t O) {
+  vf part[ALONG][FOUR_BITS], scales[FOUR_BITS];
+  uint32_t u = 0;
+  v_scales(g->scales, O, scales);
+  FIL_UNROLL(k, N)
+    FIL_UNROLL(j, FOUR_BITS) part[k][j] = v_zero();
+  for (; u + N <= units; u += N)
+    FIL_UNROLL(k, N) multiply(part[k], g->nibbles, x, u + (uint32_t)k, O);
+  for (; u < units; u++) multiply(part[0], g->nibbles, x, u, O);
+  FIL_UNROLL(k, N)
+    FIL_UNROLL(j, FOUR_BITS) sum[j] = v_fma(part[k][j], scales[j], sum[j]);
+}
+
+/* Sixteen sums, number i of row i % O. */
+FIL_INLINE void sum_group(group g, float *to, const uint32_t O) {
+  float x[CHUNK * VL / 2 + FIL_UNIT + VL];
+  vf sum[FOUR_BITS];
+  FIL_UNROLL(j, FOUR_BITS) sum[j] = v_zero();
+  for (uint32_t left = g.blocks, n; left; left -= n) {
+    n = left < CHUNK ? left : CHUNK;
+    gather(&g, x, n, O);
+    for (uint32_t i = 0, blocks; i < n; i += blocks) {
+      blocks = n - i < FIL_RUN ? n - i : FIL_RUN;
+      add_run(sum, &g, x + i * (O < VL ? O : 1), fil_nibble_units(blocks, O), O < 4 ? 1 : ALONG, O);
+      g.nibbles += fil_nibble_bytes(blocks, O), g.scales += O;
+    }
+  }
+  FIL_UNROLL(j, FOUR_BITS) v_store_f32(to + j * VL, sum[j]);
+}
+
+typedef void (*group_fn)(const group *, float *);
+
+#define HEIGHTS X(1) X(2) X(4) X(8) X(16)
+#define X(O)                                                                                       \
+  static void sum_##O(const group *g, float *to) { sum_group(*g, to, O); }
+HEIGHTS
+#undef X
+
+static const group_fn sum_of_height[17] = {
+#define X(O) [O] = sum_##O,
+    HEIGHTS
+#undef X
+};
+
+void FIL_KERNEL(spmv4)(const fil_spmv4_args *a) {
+  const fil_matrix *w = &a->w;
+  int dense = w->coding == FIL_CODING_NONE;
+  uint32_t O = w->block_rows;
+  group g = {.nibbles = w->nibbles, .scales = w->scales, .x = a->x, .step = w->coding};
+  g.index = dense ? &next_column : w->index;
+  for (uint32_t i = 0, row = 0; i < w->groups; i++) {
+    float sum[FIL_UNIT];
+    g.blocks = dense ? w->cols : w->count[i];
+    g.column = dense ? UINT32_MAX : 0;
+    sum_of_height[O](&g, sum);
+    for (uint32_t n = FIL_UNIT / 2; n >= O; n /= 2)
+      for (uint32_t r = 0; r < n; r++) sum[r] += sum[r + n];
+    for (uint32_t r = 0; r < O && row < w->rows; r++, row++) a->out[row] = sum[r] + w->bias[row];
+    g.nibbles += fil_nibble_bytes(g.blocks, O);
+    g.scales += (size_t)fil_nibble_runs(g.blocks) * O;
+    g.index += (size_t)g.blocks * g.step;
+  }
+  fil_piece p = {.y = a->out, .residual = a->e.residual, .rows = 1, .n = w->rows};
+  FIL_KERNEL(finish)(&p, &a->e);
+}
+#endif
