@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-.PHONY: demo test lint format figures halves quantized int8-tflite quality blocks bench bench-web sweep memory counts mcu mca tables wheel clean system
+.PHONY: demo test lint format figures halves int4 quantized int8-tflite quality blocks bench bench-web sweep memory counts mcu mca tables wheel clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/filigree demo --out build/demo
@@ -24,6 +24,9 @@ figures: $(VENV)/.test  ## accuracy and agreement of every model in FILIGREE_DAT
 
 halves: $(VENV)/.test  ## accuracy and size with float16 weights and activations, as a table
 	$(BIN)/python -m tests.models.halves
+
+int4: $(VENV)/.test  ## accuracy and size with int4 weights, as a table
+	$(BIN)/python -m tests.models.int4
 
 quantized: $(VENV)/.test  ## accuracy and size in int8, as a table
 	$(BIN)/python -m tests.models.quantized

@@ -36,8 +36,9 @@ class ConvertOptions:
     which needs ``calib``; ``quantize`` says how, and for int4 too which layers stay float32.
     ``activations``: float32 or float16, which needs weights of float16 and, to run, a processor
     with armv8.2-a+fp16.
-    ``calib``: real inputs (.npz or .npy), and labels or not: what int8 is calibrated on, and what
-    shows which values are too large for float16 (None: noise).
+    ``calib``: real inputs (.npz or .npy), and labels or not: what int8 is calibrated on, what shows
+    which values are too large for float16 (None: noise), and by whose means biases make up for what
+    rounding to int4 changes (None: they stay as they are).
     ``batch``: what a symbolic batch axis becomes; ``shapes``: of inputs the model leaves open.
     ``input_layout``: NCHW or NHWC, in which the caller gives images (None: the model's own).
     ``rearrange``: reorder channels of a pruned model so that its zeros line up in blocks;

@@ -33,11 +33,11 @@ from filigree.converter.errors import UsageError
 from filigree.converter.lowering import bands, halves
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
-from filigree.converter.lowering.program import LANES, Program
+from filigree.converter.lowering.program import INT4, LANES, Program
 from filigree.converter.passes.graph import dims
 from filigree.converter.quantize.job import Quantized, quantize
 from filigree.converter.report import LayerReport, MemoryReport, Report
-from filigree.converter.sparsity import Choice, CostTable, pack, rearrange, rounding
+from filigree.converter.sparsity import Choice, CostTable, means, pack, rearrange, rounding
 
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 TARGETS = ("host", "x86-64", "arm64", "wasm", *CORES)
@@ -108,14 +108,17 @@ def run(source: Path, options: ConvertOptions, *, progress: Progress | None) -> 
         program = _lowered(model, source, options)
         _check_same(before, program)
     stages.start("packing")
+    lowered = program
     program, choices = pack(
-        program,
+        lowered,
         costs=costs,
         pattern=options.pattern,
         objective=options.objective,
         dtype="float32" if quantized is not None else options.dtype,
         keep_float=() if quantized is not None else options.quantize.keep_float,
     )
+    if options.dtype == INT4 and options.calib is not None:
+        program = means.corrected(lowered, program, _samples(program, options))
     narrowed = _narrowed(program, options)
     program = narrowed.program
     check(program, "packed")

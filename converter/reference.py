@@ -40,20 +40,25 @@ from filigree.native import enums as c
 
 F64 = NDArray[np.float64]
 Window = tuple[slice, slice, slice]
+Watch = Callable[[str, F64], None]
 
 
 UNITS = 4  # in the last place, of a sum of 64 in float16: half the root of as many roundings
 
 
 def run(
-    program: Program, *inputs: NDArray[Any], moved: np.random.Generator | None = None
+    program: Program,
+    *inputs: NDArray[Any],
+    moved: np.random.Generator | None = None,
+    watch: Watch | None = None,
 ) -> list[F64]:
     """One array per output port, of the port's shape.
 
     ``inputs`` are numbers of any dtype in port order, each of its port's shape or size. An output
     port may name any tensor, not only an OUTPUT: it gets the tensor's final value, NaN where
     nothing was written. Only tensors that are still needed are kept. ``moved``: results in float16
-    are off by up to UNITS at random, which is what arithmetic in it may do.
+    are off by up to UNITS at random, which is what arithmetic in it may do. ``watch`` is called
+    with the weights and the input [cols, positions] of every product (SPMM, SPMV, those like them).
     Raises ValueError naming the port for a wrong count, size or dtype of the inputs, and naming op
     and tensor for an access outside a tensor.
     """
@@ -65,7 +70,7 @@ def run(
             touched = {*op.inputs, op.output}
             for name in touched - buffers.keys():
                 buffers[name] = _fresh(program.tensors[name])
-            _KINDS[op.kind](_Step(program, op, buffers, moved), op.params)
+            _KINDS[op.kind](_Step(program, op, buffers, moved, watch), op.params)
             for name in touched:
                 if last[name] == i:
                     del buffers[name]
@@ -130,6 +135,7 @@ class _Step:
     op: Op
     buffers: dict[str, F64]
     moved: np.random.Generator | None = None
+    watch: Watch | None = None
 
     def read(self, slot: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> F64:
         """in[slot] from its offset on; ``strides`` in elements."""
@@ -154,6 +160,11 @@ class _Step:
         if len(self.op.inputs) > 1:
             values = values + self.read(1, values.shape, (self.pitch(self.op.inputs[1]), 1))
         self.write(values, (self.pitch(self.op.output), 1))
+
+    def show(self, x: F64) -> None:
+        """What a product multiplies."""
+        if self.watch is not None:
+            self.watch(self.op.weights or "", x)
 
     def quant(self, slot: int | None = None) -> Quant:
         """What the integers of in[slot], or of out, stand for."""
@@ -287,12 +298,14 @@ def _padded(g: PoolParams) -> PoolParams:
 def _spmm(s: _Step, g: ConvParams) -> None:
     matrix, bias = s.weights()
     x = s.read(0, (matrix.shape[1], g.out_h * g.out_w), (g.cs, 1))
+    s.show(x)
     s.write_planes(matrix @ x + bias[:, None])
 
 
 def _spmv(s: _Step, g: ConvParams) -> None:
     matrix, bias = s.weights()
     x = s.read(0, (matrix.shape[1],), (1,))
+    s.show(x[:, None])
     s.write_planes((matrix @ x + bias)[None, :])  # rows are contiguous, as one plane's positions
 
 

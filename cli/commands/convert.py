@@ -102,8 +102,8 @@ class Flags:
     "--calib",
     type=click.Path(path_type=Path),
     metavar="DATA",
-    help="Real inputs (.npz), with labels or without: what int8 is calibrated on, and what shows "
-    "which values float16 cannot hold.",
+    help="Real inputs (.npz), with labels or without: what int8 is calibrated on, what shows which "
+    "values float16 cannot hold, and by whose means biases make up for what int4 weights change.",
 )
 @click.option(
     "--ranges",
@@ -216,6 +216,8 @@ def command(
         console.json(_as_json(model, out, converted))
         return
     _show(model, out, converted)
+    if asked.dtype == "int4" and asked.calib is None:
+        console.line("with real inputs (--calib DATA) biases make up for part of what int4 changes")
     if report:
         console.line(f"wrote {report}")
     console.line(f"next: filigree verify {out} --against {model}")

@@ -23,15 +23,9 @@ from filigree.native import enums as c
 LOW, HIGH = -8, 7
 FACTORS = tuple(float(1 - cut / 20) for cut in range(9))  # 1, 0.95, ... 0.6
 UNIT = 16  # nibbles of 8 bytes, to which a group's are filled up
-LARGEST = float(np.finfo(np.float16).max)
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-
-
-def fits(matrix: F32) -> bool:
-    """Whether float16 holds every scale that ``matrix`` may need."""
-    return bool(np.abs(matrix).max(initial=0) <= LARGEST * HIGH * min(FACTORS))
 
 
 def quantized(packing: Packing, groups: int) -> Packing:

@@ -5,8 +5,9 @@ Rules of float16, per weight matrix:
 2. a layer with a weight that would become infinite stays float32;
 3. weights under 2^-14 keep fewer digits or become zero: they are counted.
 Rules of int4:
-4. fully connected layers and convolutions of one tap and stride 1 take it, unless a scale is beyond
-   float16, or the user keeps the layer float, which then is float32;
+4. fully connected layers and convolutions of one tap and stride 1 take it, unless float16 cannot
+   hold a weight, or the user keeps the layer float, which then is float32; what float16 has as
+   zero is zero;
 5. it stores fewer bytes than float16 would;
 6. all others are float16. (How weights are rounded: ``four_bits``.)
 """
@@ -20,7 +21,6 @@ import numpy as np
 
 from filigree.converter.errors import UsageError
 from filigree.converter.lowering.program import F16, F32, INT4, INT4_KINDS
-from filigree.converter.sparsity import four_bits
 
 DTYPES = ("float32", "float16")  # of weights and of activations
 STORED = (*DTYPES, INT4)  # of weights
@@ -53,15 +53,14 @@ def rounded(matrix: F32, dtype: str) -> Rounded:
 
 
 def for_int4(matrix: F32, kinds: Collection[int], *, kept: bool) -> Rounded:
-    """``matrix``, used by ops of ``kinds``, as rules 4 and 6 have it; if it is to be int4, as it
-    is. ``kept``: the user keeps it float."""
+    """``matrix``, used by ops of ``kinds``, as rules 4 and 6 have it; if it is to be int4, as
+    float16 has it. ``kept``: the user keeps it float."""
     if kept:
         return Rounded(matrix, "float32", "stays float32 as asked")
     if not INT4_KINDS.keys() >= set(kinds):
         return stays_float16(matrix, "int4 is for fully connected and 1x1 layers")
-    if not four_bits.fits(matrix):
-        return stays_float16(matrix, "a scale of int4 is over float16")
-    return Rounded(matrix, INT4)
+    half = rounded(matrix, "float16")  # of faded weights whole blocks become zero
+    return half if half.dtype == "float32" else Rounded(half.matrix, INT4)
 
 
 def stays_float16(matrix: F32, why: str) -> Rounded:

@@ -52,7 +52,7 @@ FIL_INLINE void v_nibbles(const uint8_t *p, vf to[FOUR_BITS]) {
   FIL_UNROLL(i, 2) {
     int16x8_t eight = vmovl_s8(all.val[i]);
     to[2 * i] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(eight)));
-    to[2 * i + 1] = vcvtq_f32_s32(vmovl_high_s16(eight));
+    to[2 * i + 1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(eight)));
   }
 }
 #else

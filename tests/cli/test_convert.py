@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from filigree.native.model import load
@@ -326,6 +327,20 @@ def test_int4(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
     assert found["spmv4"]["rounding"].endswith(" dB over its error")
     assert "; 2 in int4; 1 in float16" in cli("inspect", out, "--layers").out.splitlines()[0]
     assert cli("verify", out, "--against", onnx_file).code == 0
+
+
+def test_int4_with_real_inputs(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
+    out, other, data = tmp_path / "m.fil", tmp_path / "other.fil", tmp_path / "x.npz"
+    done = cli("convert", onnx_file, "-o", out, "--dtype", "int4")
+    assert (
+        "with real inputs (--calib DATA) biases make up for part of what int4 changes" in done.out
+    )
+    np.savez(data, x=np.random.default_rng(0).random((8, 3, 8, 8)).astype(np.float32))
+    done = cli("convert", onnx_file, "-o", other, "--dtype", "int4", "--calib", data)
+    assert (done.code, done.err) == (0, "") and "--calib" not in done.out
+    assert out.stat().st_size == other.stat().st_size
+    assert out.read_bytes() != other.read_bytes()
+    assert cli("verify", other, "--against", onnx_file).code == 0
 
 
 def test_int4_but_for_layers_by_name(cli: Cli, onnx_file: Path, tmp_path: Path) -> None:
