@@ -35,6 +35,7 @@ FIL_INLINE int8x16_t vzip1q_s8(int8x16_t a, int8x16_t b) { return vzipq_s8(a, b)
 FIL_INLINE int8x16_t vzip2q_s8(int8x16_t a, int8x16_t b) { return vzipq_s8(a, b).val[1]; }
 FIL_INLINE int16x8_t vmovl_high_s8(int8x16_t a) { return vmovl_s8(vget_high_s8(a)); }
 FIL_INLINE int32x4_t vmovl_high_s16(int16x8_t a) { return vmovl_s16(vget_high_s16(a)); }
+FIL_INLINE float32x4_t vcvt_high_f32_f16(float16x8_t a) { return vcvt_f32_f16(vget_high_f16(a)); }
 FIL_INLINE int16x8_t vmull_high_s8(int8x16_t a, int8x16_t b) {
   return vmull_s8(vget_high_s8(a), vget_high_s8(b));
 }

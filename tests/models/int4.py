@@ -8,6 +8,7 @@ make up for the means of CALIBRATED samples spread over the first data set. Outp
 float32 outputs are over their difference to the latter's, in decibel. Files: the packed models'
 sizes beside float32's. Weights: those of layers that are int4, indices and scales included, with
 PRUNED of their convolutions pruned in 4x1 blocks (by magnitude; accuracy is not looked at).
+Instructions: of those layers on arm64 under QEMU, to what they are with float32 weights.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from filigree.cli.tasks.counting import count_layers
 from filigree.converter import Converted, ConvertOptions, convert
+from filigree.packaging import count
 from tests.conftest import DATA
 from tests.models.halves import F32, outputs, samples
 from tests.models.sparsify import sparsify
@@ -62,6 +65,27 @@ def pruned(source: Path) -> list[int]:
     ]
 
 
+def instructions(source: Path) -> str:
+    """What the int4 layers execute on arm64, of what they do with float32 weights: convolutions and
+    fully connected ones."""
+    if count.available():
+        return "-"
+    plain, four = (
+        convert(source, options=ConvertOptions(target="arm64", dtype=dtype))
+        for dtype in ("float32", "int4")
+    )
+    ours, theirs = (
+        {layer.name: layer.instructions for layer in count_layers(made.data, None).layers}
+        for made in (four, plain)
+    )
+    found = []
+    for kind in ("spmm4", "spmv4"):
+        nodes = [layer.node for layer in four.report.layers if layer.kind == kind]
+        total = sum(theirs[node] for node in nodes)
+        found.append(f"{sum(ours[node] for node in nodes) / total:.2f}x" if total else "-")
+    return ", ".join(found)
+
+
 def decibel(want: F32, got: F32) -> float:
     error = np.square(want.astype(np.float64) - got).sum()
     return float(10 * np.log10(np.square(want.astype(np.float64)).sum() / error))
@@ -82,14 +106,15 @@ def row(entry: Entry) -> list[str]:
     level = f"{min(levels):.1f} dB" if levels else "-"
     counts = f"{four} of {len(layers)}"
     files = sizes([len(one.data) for one in made[:-1]])
-    return [entry.name, counts, ", ".join(texts) or "-", level, files, sizes(pruned(source))]
+    cells = [entry.name, counts, ", ".join(texts) or "-", level, files, sizes(pruned(source))]
+    return [*cells, instructions(source)]
 
 
 def main() -> None:
     if not (DATA / "models").is_dir():
         sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = ("network", "layers", "accuracy, %, float32 -> float16 -> int4 -> with biases")
-    columns += ("output", "file", f"weights, {PRUNED:.0%} pruned")
+    columns += ("output", "file", f"weights, {PRUNED:.0%} pruned", "instructions, 1x1 and FC")
     print(f"| {' | '.join(columns)} |")
     print("|---" * len(columns) + "|")
     for entry in ZOO:

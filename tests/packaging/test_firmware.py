@@ -139,7 +139,8 @@ def test_only_what_is_used_is_linked(name: str, tmp_path: Path) -> None:
     firmware.link(row, build.runner(row), t.encode(), tmp_path / "image.elf")
     image = (tmp_path / "image.elf").read_bytes()
     assert b"fil_map_scalar" in image
-    for absent in ("spmm_scalar", "qspmm_scalar", "softmax_scalar", "qspmm_dsp", "qdwconv_dsp"):
+    scalar = ("spmm_scalar", "qspmm_scalar", "spmm4_scalar", "softmax_scalar")
+    for absent in (*scalar, "qspmm_dsp", "qdwconv_dsp"):
         assert f"fil_{absent}".encode() not in image
 
 

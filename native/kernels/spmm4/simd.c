@@ -22,16 +22,18 @@ typedef struct unpacked {
 /* Unpack the next blocks of a group, and zeros up to a whole unit. */
 static void unpack(unpacked *u, float *to, uint32_t blocks) {
   const uint32_t O = u->all->block_rows;
+  const uint8_t *nibbles = u->nibbles;
   vf scales[FOUR_BITS], w[FOUR_BITS];
   for (uint32_t left = blocks, run; left; left -= run, u->scales += O) {
     run = left < FIL_RUN ? left : FIL_RUN;
     v_scales(u->scales, O, scales);
-    for (uint32_t i = 0; i < run * O; i += FIL_UNIT, u->nibbles += FIL_UNIT / 2) {
-      v_nibbles(u->nibbles, w);
+    for (uint32_t i = 0; i < run * O; i += FIL_UNIT, nibbles += FIL_UNIT / 2) {
+      v_nibbles(nibbles, w);
       FIL_UNROLL(j, FOUR_BITS) v_store_f32(to + i + j * VL, v_mul(w[j], scales[j]));
     }
     to += run * O;
   }
+  u->nibbles = nibbles;
 }
 
 /* Enter the groups [u->group, end). */

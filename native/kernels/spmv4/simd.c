@@ -34,40 +34,50 @@ FIL_INLINE void gather(group *g, float *to, uint32_t n, const uint32_t O) {
   for (uint32_t i = n * times; i % (FIL_UNIT / O * times); i++) to[i] = 0;
 }
 
-/* sum[k] += nibbles * x of unit u. */
-FIL_INLINE void multiply(vf sum[FOUR_BITS], const uint8_t *nibbles, const float *x, uint32_t u,
+/* The same; where they lie as they are wanted, there. */
+FIL_INLINE const float *next_xs(group *g, float *room, uint32_t n, const uint32_t O) {
+  if (O == FIL_UNIT && !g->step) {
+    const float *x = g->x + (g->column + 1);
+    g->column += n;
+    return x;
+  }
+  gather(g, room, n, O);
+  return room;
+}
+
+/* sum[k] += nibbles * x of one unit. */
+FIL_INLINE void multiply(vf sum[FOUR_BITS], const uint8_t *nibbles, const float *x,
                          const uint32_t O) {
   vf w[FOUR_BITS];
-  v_nibbles(nibbles + u * FIL_UNIT / 2, w);
-  FIL_UNROLL(j, FOUR_BITS) {
-    size_t at = u * FIL_UNIT + j * VL;
-    sum[j] = v_fma(w[j], O < VL ? v_load_f32(x + at) : v_set1(x[at / O]), sum[j]);
-  }
+  v_nibbles(nibbles, w);
+  FIL_UNROLL(j, FOUR_BITS)
+    sum[j] = v_fma(w[j], O < VL ? v_load_f32(x + j * VL) : v_set1(x[j * VL / O]), sum[j]);
 }
 
 /* sum += scales * (nibbles * x), N units at a time. */
 FIL_INLINE void add_run(vf sum[FOUR_BITS], const group *g, const float *x, uint32_t units,
                         const uint32_t N, const uint32_t O) {
+  const size_t step = O < VL ? FIL_UNIT : FIL_UNIT / O, bytes = FIL_UNIT / 2;
+  const uint8_t *nibbles = g->nibbles;
   vf part[ALONG][FOUR_BITS], scales[FOUR_BITS];
-  uint32_t u = 0;
   v_scales(g->scales, O, scales);
   FIL_UNROLL(k, N)
     FIL_UNROLL(j, FOUR_BITS) part[k][j] = v_zero();
-  for (; u + N <= units; u += N)
-    FIL_UNROLL(k, N) multiply(part[k], g->nibbles, x, u + (uint32_t)k, O);
-  for (; u < units; u++) multiply(part[0], g->nibbles, x, u, O);
+  for (; units >= N; units -= N, nibbles += N * bytes, x += N * step)
+    FIL_UNROLL(k, N) multiply(part[k], nibbles + k * bytes, x + k * step, O);
+  for (; units; units--, nibbles += bytes, x += step) multiply(part[0], nibbles, x, O);
   FIL_UNROLL(k, N)
     FIL_UNROLL(j, FOUR_BITS) sum[j] = v_fma(part[k][j], scales[j], sum[j]);
 }
 
 /* Sixteen sums, number i of row i % O. */
 FIL_INLINE void sum_group(group g, float *to, const uint32_t O) {
-  float x[CHUNK * VL / 2 + FIL_UNIT + VL];
+  float room[CHUNK * VL / 2 + FIL_UNIT + VL];
   vf sum[FOUR_BITS];
   FIL_UNROLL(j, FOUR_BITS) sum[j] = v_zero();
   for (uint32_t left = g.blocks, n; left; left -= n) {
     n = left < CHUNK ? left : CHUNK;
-    gather(&g, x, n, O);
+    const float *x = next_xs(&g, room, n, O);
     for (uint32_t i = 0, blocks; i < n; i += blocks) {
       blocks = n - i < FIL_RUN ? n - i : FIL_RUN;
       add_run(sum, &g, x + i * (O < VL ? O : 1), fil_nibble_units(blocks, O), O < 4 ? 1 : ALONG, O);
