@@ -3,7 +3,8 @@
 A layer whose weights moved by D gives sums that are off by D x: on average by D E[x], which a bias
 takes back (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
 2019, section 4.2; E[x] here is of real inputs). Inputs of a layer are mostly behind a Relu, so that
-their means are no zeros, and such errors add up down a network.
+their means are no zeros, and such errors add up down a network. What chance makes of few samples is
+left out (``quantize.correct.certain``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from filigree.converter import reference
 from filigree.converter.lowering.program import INT4, Program, Weights
+from filigree.converter.quantize.correct import certain
 
 F64 = NDArray[np.float64]
 
@@ -39,24 +41,21 @@ def _is_int4(weights: Weights) -> bool:
 
 
 def _input_means(program: Program, samples: Sequence[Sequence[NDArray[Any]]]) -> dict[str, F64]:
-    """For the weights of every product: of each of its columns' inputs, the mean."""
-    sums: dict[str, F64] = {}
-    counts: dict[str, int] = {}
-
-    def watch(name: str, x: F64) -> None:
-        sums[name] = sums.get(name, 0.0) + x.sum(axis=1)
-        counts[name] = counts.get(name, 0) + x.shape[1]
-
+    """For the weights of every product: the means of its columns' inputs, [uses, cols]: a row for
+    each sample and op."""
+    rows: dict[str, list[F64]] = {}
     for inputs in samples:
-        reference.run(program, *inputs, watch=watch)
-    return {name: total / counts[name] for name, total in sums.items()}
+        reference.run(
+            program, *inputs, watch=lambda name, x: rows.setdefault(name, []).append(x.mean(axis=1))
+        )
+    return {name: np.stack(found) for name, found in rows.items()}
 
 
 def _moved(weights: Weights, exact: Weights, means: F64) -> Weights:
     packing = weights.packing
     assert packing is not None
-    change = (exact.matrix.astype(np.float64) - weights.matrix) @ means
-    bias = (weights.bias + change).astype(np.float32)
+    lost = exact.matrix.astype(np.float64) - weights.matrix
+    bias = (weights.bias + certain(means @ lost.T)).astype(np.float32)
     padded = packing.bias.copy()
     padded[: bias.size] = bias
     return dataclasses.replace(

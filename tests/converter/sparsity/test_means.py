@@ -15,7 +15,7 @@ def test_the_first_layers_sums_have_the_same_mean() -> None:
     exact = programs.two_layers(zeros=0)
     four, _ = pack(exact, costs=programs.COSTS, dtype="int4", keep_float=("fc2",))
     draw = np.random.default_rng(0)
-    samples = [[draw.standard_normal(64) + 1] for _ in range(8)]
+    samples = [[draw.standard_normal(64) * 1e-4 + np.linspace(-1, 2, 64)] for _ in range(8)]
     found = means.corrected(exact, four, samples)
     mean = np.mean([x[0] for x in samples], axis=0)
     before, after = exact.weights["w1"], found.weights["w1"]
