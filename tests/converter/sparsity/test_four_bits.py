@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filigree.converter import packfile, reference
+from filigree.converter import ConvertOptions, convert, packfile, reference
 from filigree.converter.errors import UsageError
 from filigree.converter.lowering.check import check
 from filigree.converter.lowering.plan import plan
@@ -20,6 +21,8 @@ from filigree.native import enums as c
 from filigree.native.model import Model, isas
 from tests.converter import programs
 from tests.converter.sparsity.test_pattern import matrices
+
+DATA = Path(__file__).parents[3] / "converter" / "data"
 
 
 def stands_for(packing: Packing, *, groups: int) -> list[list[float]]:
@@ -150,3 +153,21 @@ def test_not_where_float16_is_as_small() -> None:
     assert choices[0].dtype == "float16"
     assert choices[0].rounding == "int4 would not be smaller"
     assert program.ops[0].kind == c.FIL_OP_SPMV
+
+
+@pytest.mark.parametrize(("name", "at_most"), [("digits_dense", 0.2), ("digits_sparse80", 0.34)])
+def test_a_whole_network_stays_right(name: str, at_most: float) -> None:
+    """Trained networks on digits that they have not seen; ``at_most``: of float32's file."""
+    with np.load(DATA / "digits_test.npz") as test:
+        x, labels = test["x"], test["y"].reshape(-1)
+    made = [
+        convert(DATA / f"{name}.onnx", options=ConvertOptions(dtype=dtype))
+        for dtype in ("float32", "int4")
+    ]
+    right = []
+    for one in made:
+        model = Model.from_bytes(one.data)
+        found = [int(np.argmax(model.run(row[None]))) for row in x]
+        right.append(float(np.mean(found == labels)))
+    assert right[1] >= right[0] - 0.005 > 0.98
+    assert len(made[1].data) <= at_most * len(made[0].data)
