@@ -67,17 +67,13 @@ def steps_of(packing: Packing, rows: int) -> NDArray[np.float32]:
 
 def stored_bytes(counts: Ints, block_rows: int) -> int:
     """Bytes of the nibbles and scales of groups with so many blocks."""
-    units = -(-counts * block_rows // UNIT)
-    runs = -(-counts // c.FIL_RUN)
-    return int(units.sum()) * UNIT // 2 + int(runs.sum()) * block_rows * 2
+    nibbles, scales = _sizes(counts, block_rows)
+    return nibbles + 2 * scales
 
 
 def stored_sizes(packing: Packing, groups: int) -> tuple[int, int]:
     """Bytes of the nibbles and the number of scales that a packing's counts ask for."""
-    counts = _counts(packing, groups)
-    units = -(-counts * packing.block_rows // UNIT)
-    runs = -(-counts // c.FIL_RUN)
-    return int(units.sum()) * UNIT // 2, int(runs.sum()) * packing.block_rows
+    return _sizes(_counts(packing, groups), packing.block_rows)
 
 
 def runs_of(counts: Ints) -> Ints:
@@ -85,6 +81,12 @@ def runs_of(counts: Ints) -> Ints:
     before = np.cumsum(-(-counts // c.FIL_RUN)) - -(-counts // c.FIL_RUN)
     at = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.asarray(np.repeat(before, counts) + at // c.FIL_RUN, np.int64)
+
+
+def _sizes(counts: Ints, block_rows: int) -> tuple[int, int]:
+    units = -(-counts * block_rows // UNIT)
+    runs = -(-counts // c.FIL_RUN)
+    return int(units.sum()) * UNIT // 2, int(runs.sum()) * block_rows
 
 
 def _counts(packing: Packing, groups: int) -> Ints:
