@@ -2,6 +2,9 @@
  * then pairwise; or four planes by dot products. */
 #include "simd/bytes.h"
 #include "simd/q8_neon.h"
+#include "simd/q8_round.h"
+
+enum { J = 4 };
 
 #if FIL_TARGET_NEON_DOTPROD
 /* by[j]: of positions 4 j to 4 j + 3 the bytes of four planes. */
@@ -9,7 +12,9 @@ typedef struct quad {
   int8x16_t by[4];
 } quad;
 
-FIL_INLINE quad quad_of(const b16 x[4]) {
+FIL_INLINE quad quad_of(const int8_t *const from[4], uint32_t n) {
+  b16 x[4];
+  FIL_UNROLL(i, 4) x[i] = load_bytes(from[i], n);
   int16x8_t ab[2] = {vreinterpretq_s16_s8(vzip1q_s8(x[0], x[1])),
                      vreinterpretq_s16_s8(vzip2q_s8(x[0], x[1]))};
   int16x8_t cd[2] = {vreinterpretq_s16_s8(vzip1q_s8(x[2], x[3])),
@@ -49,7 +54,9 @@ typedef struct quad {
   int8x16_t ab[2], cd[2];
 } quad;
 
-FIL_INLINE quad quad_of(const b16 x[4]) {
+FIL_INLINE quad quad_of(const int8_t *const from[4], uint32_t n) {
+  b16 x[4];
+  FIL_UNROLL(i, 4) x[i] = load_bytes(from[i], n);
   return (quad){{vzip1q_s8(x[0], x[1]), vzip2q_s8(x[0], x[1])},
                 {vzip1q_s8(x[2], x[3]), vzip2q_s8(x[2], x[3])}};
 }

@@ -220,47 +220,58 @@ void fil_qspmm_avx2(const fil_qspmm_args *a) {
 #elif FIL_TARGET_WASM || FIL_TARGET_WASM_RELAXED
 #include "simd/q8_wasm.h"
 
-/* Pairs of planes as 16 bits: ab[j], cd[j] are those of positions 4 j to 4 j + 3. */
+enum { J = 2 }; /* of x86's 16 registers, all four sums of four rows would take all */
+
+/* Pairs of planes in 16 bits: ab[j], cd[j] are those of positions 4 j to 4 j + 3. */
 typedef struct quad {
-  v128_t ab[4], cd[4];
+  v128_t ab[J], cd[J];
 } quad;
 
-FIL_INLINE void pairs_of(v128_t a, v128_t b, v128_t to[4]) {
-  v128_t al = wasm_i16x8_extend_low_i8x16(a), bl = wasm_i16x8_extend_low_i8x16(b);
-  v128_t ah = wasm_i16x8_extend_high_i8x16(a), bh = wasm_i16x8_extend_high_i8x16(b);
-  to[0] = wasm_i16x8_shuffle(al, bl, 0, 8, 1, 9, 2, 10, 3, 11);
-  to[1] = wasm_i16x8_shuffle(al, bl, 4, 12, 5, 13, 6, 14, 7, 15);
-  to[2] = wasm_i16x8_shuffle(ah, bh, 0, 8, 1, 9, 2, 10, 3, 11);
-  to[3] = wasm_i16x8_shuffle(ah, bh, 4, 12, 5, 13, 6, 14, 7, 15);
+/* Eight positions, if more than four are there. */
+FIL_INLINE v128_t load_wide(const int8_t *x, uint32_t n) {
+  if (n > 4) return wasm_i16x8_load8x8(x);
+  return wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(x));
 }
 
-FIL_INLINE quad quad_of(const b16 x[4]) {
+FIL_INLINE void pairs_of(v128_t a, v128_t b, v128_t to[J]) {
+  to[0] = wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  to[1] = wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
+FIL_INLINE quad quad_of(const int8_t *const x[4], uint32_t n) {
   quad q;
-  pairs_of(x[0], x[1], q.ab);
-  pairs_of(x[2], x[3], q.cd);
+  pairs_of(load_wide(x[0], n), load_wide(x[1], n), q.ab);
+  pairs_of(load_wide(x[2], n), load_wide(x[3], n), q.cd);
   return q;
 }
 
 typedef struct qw {
-  v128_t front[4], back[4]; /* of each row: its first two weights, its last two, everywhere */
+  v128_t rows[2]; /* of two rows each: four weights in 16 bits */
 } qw;
 
 FIL_INLINE qw load_weights(const int8_t *w, const uint32_t R) {
-  qw found;
-  FIL_UNROLL(r, R) {
-    v128_t four = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_splat(w + r * FIL_QUAD));
-    found.front[r] = wasm_i32x4_shuffle(four, four, 0, 0, 0, 0);
-    found.back[r] = wasm_i32x4_shuffle(four, four, 1, 1, 1, 1);
+  if (R == 4) return (qw){{wasm_i16x8_load8x8(w), wasm_i16x8_load8x8(w + 2 * FIL_QUAD)}};
+  if (R == 2) return (qw){{wasm_i16x8_load8x8(w)}};
+  return (qw){{wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(w))}};
+}
+
+/* Two weights everywhere. */
+FIL_INLINE v128_t pair_of(const qw *w, size_t i) {
+  v128_t v = w->rows[i / 4];
+  switch (i % 4) {
+  case 0: return wasm_i32x4_shuffle(v, v, 0, 0, 0, 0);
+  case 1: return wasm_i32x4_shuffle(v, v, 1, 1, 1, 1);
+  case 2: return wasm_i32x4_shuffle(v, v, 2, 2, 2, 2);
+  default: return wasm_i32x4_shuffle(v, v, 3, 3, 3, 3);
   }
-  return found;
 }
 
 FIL_INLINE int is_heavy(const fil_matrix *w, const group *g) { return (void)w, (void)g, 0; }
 
 FIL_INLINE s4 dot(s4 sum, const quad *x, const qw *w, size_t r, size_t j, const int heavy) {
   (void)heavy;
-  sum = wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x->ab[j], w->front[r]));
-  return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x->cd[j], w->back[r]));
+  sum = wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x->ab[j], pair_of(w, 2 * r)));
+  return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x->cd[j], pair_of(w, 2 * r + 1)));
 }
 #include "kernels/qspmm/sixteen.h"
 

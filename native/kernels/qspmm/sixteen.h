@@ -1,31 +1,14 @@
-/* qspmm on vectors of 16 bytes: 16 positions of four planes at a time, four sums for each row. What
- * includes this defines, beside simd/q8_<isa>.h:
- *   qw           the weights of up to four rows, ready for dot
- *   load_weights, dot(sum, quad, weights, r, j): row r of the weights times positions 4 j to 4 j +
- * 3 is_heavy     whether dot needs to know that this group has other weights than most quad_of what
- * dot takes, from four vectors of bytes */
+/* qspmm on vectors of 16 bytes: 16 positions of four planes, four sums for each row. What includes
+ * this defines, beside simd/q8_<isa>.h:
+ *   J                 how many of a row's four sums are in registers at a time
+ *   quad, quad_of     4 J positions of four planes, as dot takes them
+ *   qw, load_weights  the weights of up to four rows
+ *   dot(sum, quad, weights, r, j)  row r of the weights times positions 4 j to 4 j + 3
+ *   is_heavy          whether dot needs to know that this group has other weights than most */
 #include "simd/q8_round.h"
 
 /* Positions for which a group is entered: all planes' bytes of them stay near. */
 enum { T = 16, NEAR = 16 << 10, MOST = 1024 };
-
-/* Whole fours of bytes, as a plane's padding allows. */
-FIL_INLINE b16 load_bytes(const int8_t *x, uint32_t n) {
-  if (n > 12) return b16_load(x);
-  int8_t room[16] = {0};
-  for (uint32_t i = 0; i < n; i += 4) __builtin_memcpy(room + i, x + i, 4);
-  return b16_load(room);
-}
-
-FIL_INLINE void store_bytes(int8_t *to, b16 v, uint32_t n) {
-  int8_t room[16];
-  if (n > 12) {
-    b16_store(to, v);
-    return;
-  }
-  b16_store(room, v);
-  for (uint32_t i = 0; i < n; i += 4) __builtin_memcpy(to + i, room + i, 4);
-}
 
 FIL_INLINE void store_row(const fil_qspmm_args *a, size_t row, size_t p, uint32_t n,
                           const s4 sum[4]) {
@@ -42,29 +25,40 @@ FIL_INLINE void store_row(const fil_qspmm_args *a, size_t row, size_t p, uint32_
 
 /* The next quad's part of the sums of R rows; `left` columns are not multiplied yet. */
 FIL_INLINE void add_quad(columns *c, uint32_t left, const int8_t *w, size_t p, uint32_t n,
-                         s4 sum[4][4], const uint32_t R, const fil_coding coding, const int heavy) {
+                         s4 sum[4][J], const uint32_t R, const fil_coding coding, const int heavy) {
   const int8_t *x[4];
-  b16 bytes[4];
   next_quad(c, left, coding, x);
-  FIL_UNROLL(j, 4) bytes[j] = load_bytes(x[j] + p, n);
-  quad v = quad_of(bytes);
+  FIL_UNROLL(j, 4) x[j] += p;
+  quad v = quad_of(x, n);
   qw weights = load_weights(w, R);
   FIL_UNROLL(r, R)
-    FIL_UNROLL(j, 4) sum[r][j] = dot(sum[r][j], &v, &weights, r, j, heavy);
+    FIL_UNROLL(j, J) sum[r][j] = dot(sum[r][j], &v, &weights, r, j, heavy);
 }
 
-/* R rows from `row` on, whose weights are `w`, of n positions from p on. */
-FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const int8_t *w, size_t p,
-                     uint32_t n, const uint32_t R, const fil_coding coding, const int heavy) {
-  s4 sum[4][4];
+/* Sums `first` to `first` + J - 1 of R rows, of n positions from p on. */
+FIL_INLINE void add_columns(const fil_qspmm_args *a, const group *g, size_t row, const int8_t *w,
+                            size_t p, uint32_t n, s4 to[4][4], const uint32_t first,
+                            const uint32_t R, const fil_coding coding, const int heavy) {
+  s4 sum[4][J];
   FIL_UNROLL(r, R)
-    FIL_UNROLL(j, 4) sum[r][j] = s4_set1(a->w.sums[row + r]);
+    FIL_UNROLL(j, J) sum[r][j] = s4_set1(a->w.sums[row + r]);
   size_t step = (size_t)a->w.block_rows * FIL_QUAD;
   columns c = columns_of(a, g);
   uint32_t left = g->blocks;
   for (; left >= FIL_QUAD; left -= FIL_QUAD, w += step)
     add_quad(&c, FIL_QUAD, w, p, n, sum, R, coding, heavy);
   if (left) add_quad(&c, left, w, p, n, sum, R, coding, heavy);
+  FIL_UNROLL(r, R)
+    FIL_UNROLL(j, J) to[r][first + j] = sum[r][j];
+}
+
+/* R rows from `row` on, whose weights are `w`, of n positions from p on. */
+FIL_INLINE void tile(const fil_qspmm_args *a, const group *g, size_t row, const int8_t *w, size_t p,
+                     uint32_t n, const uint32_t R, const fil_coding coding, const int heavy) {
+  s4 sum[4][4] = {0};
+  FIL_UNROLL(i, 4 / J)
+    if (n > 4 * J * i)
+      add_columns(a, g, row, w, p + 4 * J * i, n - 4 * J * i, sum, J * i, R, coding, heavy);
   FIL_UNROLL(r, R) {
     if (row + r >= a->w.rows) return;
     store_row(a, row + r, p, n, sum[r]);
