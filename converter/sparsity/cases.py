@@ -10,6 +10,7 @@ import numpy as np
 
 from filigree.converter.lowering.program import (
     F32,
+    INT8_KINDS,
     Activation,
     ConvParams,
     MapParams,
@@ -27,6 +28,7 @@ from filigree.converter.lowering.program import (
     Weights,
     padded_pitch,
 )
+from filigree.converter.quantize.marks import Quant
 from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cost import DENSE, SPARSE, Shape, Window
 from filigree.native import enums as c
@@ -160,6 +162,40 @@ def program(case: Case | Op, repeats: int) -> Program:
         inputs=(),
         outputs=(Port("out", "out", (1,)),),
     )
+
+
+def in_int8(program: Program) -> Program:
+    """What ``program`` makes, with integers for floats."""
+    quant = Quant(float(np.float32(0.05)), 3)
+    functions = {c.FIL_MAP_FILL: c.FIL_QMAP_FILL, c.FIL_MAP_COPY: c.FIL_QMAP_COPY}
+    return dataclasses.replace(
+        program,
+        tensors={
+            name: dataclasses.replace(t, dtype="int8", quant=quant)
+            for name, t in program.tensors.items()
+        },
+        ops=tuple(
+            dataclasses.replace(
+                op,
+                kind=INT8_KINDS[op.kind],
+                fn=functions[op.fn] if op.kind == c.FIL_OP_MAP else op.fn,
+                act=dataclasses.replace(op.act, lo=float(np.ceil(op.act.lo))),
+            )
+            for op in program.ops
+        ),
+        weights={
+            name: dataclasses.replace(w, packing=_int8_packing(w))
+            for name, w in program.weights.items()
+        },
+    )
+
+
+def _int8_packing(w: Weights) -> Packing:
+    assert w.packing is not None  # cases.packed
+    matrix, bias = np.ceil(w.matrix * 100), np.zeros(w.rows, np.int32)
+    pack = patterns.encode_dense if w.packing.counts is None else patterns.encode
+    packing = pack(matrix, bias, block_rows=w.packing.block_rows, dtype="int8")
+    return patterns.with_multipliers(packing, np.full(w.rows, 1e-4, np.float32))
 
 
 def _tensor(name: str, planes: int, positions: int) -> Tensor:

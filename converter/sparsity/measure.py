@@ -22,6 +22,7 @@ from filigree.converter.lowering import plan
 from filigree.converter.lowering.program import Op
 from filigree.converter.sparsity.cases import (
     Case,
+    in_int8,
     packed,
     product,
     program,
@@ -68,8 +69,20 @@ def measure(isa: str, *, progress: Progress | None = None) -> CostTable:
     """A cost table of ``isa`` on this machine. Raises ValueError if ``isa`` is not here."""
     if isa not in runtime.isas():
         raise ValueError(f'"{isa}" is not here; present: {", ".join(runtime.isas())}')
-    clock = _Clock(isa, progress or (lambda stage, fraction: None))
-    return functools.reduce(_least, (_sweep(clock, isa) for _ in range(SWEEPS)))
+    tell = progress or (lambda stage, fraction: None)
+    floats = _Clock(isa, lambda stage, share: tell(stage, share / 2))
+    table = functools.reduce(_least, (_sweep(floats, isa) for _ in range(SWEEPS)))
+    integers = measure_int8(table, progress=lambda stage, share: tell(stage, (1 + share) / 2))
+    return dataclasses.replace(table, int8=integers)
+
+
+def measure_int8(floats: CostTable, *, progress: Progress | None = None) -> CostTable:
+    """The table of int8 layers that belongs to one of floats, whose rates of other work it has."""
+    clock = _Clock(floats.isa, progress or (lambda stage, fraction: None), int8=True)
+    table = functools.reduce(_least, (_sweep(clock, floats.isa) for _ in range(SWEEPS)))
+    rates = dict(floats.rates) | {"finish": table.rates["finish"]}
+    far = _rounded(floats.far_ns / 4)  # bytes to a weight
+    return dataclasses.replace(table, rates=rates, far_ns=far, near_bytes=floats.near_bytes)
 
 
 def _sweep(clock: _Clock, isa: str) -> CostTable:
@@ -90,7 +103,7 @@ def _sweep(clock: _Clock, isa: str) -> CostTable:
         rates={kind: _rate(clock, kind, lanes) for kind in RATES},
         overhead_ns=_rounded(overhead),
         near_bytes=probe.near().bytes or 0,
-        far_ns=_far_ns(isa),
+        far_ns=1.0 if clock.int8 else _far_ns(isa),
     )
 
 
@@ -115,13 +128,15 @@ def _least(a: CostTable, b: CostTable) -> CostTable:
 class _Clock:
     """Times cases on one instruction set, and reports how far it is."""
 
-    def __init__(self, isa: str, progress: Progress) -> None:
+    def __init__(self, isa: str, progress: Progress, *, int8: bool = False) -> None:
         self._isa = isa
+        self.int8 = int8
         self._progress = progress
         self._done = 0
         grid = len(COLS) * (len(DENSITIES) * len(SPARSE) + 1)
         windows = len(WIDTHS) * (len(HEIGHTS) * len(DEPTHWISE) + len(CHANNELS) * len(IM2COL))
-        self._total = SWEEPS * (grid * (len(POSITIONS) + 1) + windows + len(RATES) + 2 * TRIES)
+        others = 2 * TRIES + (1 if int8 else len(RATES))
+        self._total = SWEEPS * (grid * (len(POSITIONS) + 1) + windows + others)
 
     def time(self, case: Case | Op) -> float:
         """Nanoseconds of one run of the case's op."""
@@ -136,7 +151,8 @@ class _Clock:
         return max(1.0, self._difference(once, many) / repeats)
 
     def _program(self, case: Case | Op, repeats: int) -> runtime.Model:
-        data = packfile.encode(plan.plan(program(case, repeats)))
+        made = program(case, repeats)
+        data = packfile.encode(plan.plan(in_int8(made) if self.int8 else made))
         model = runtime.Model.from_bytes(data, isa=self._isa)
         model.run()
         return model
@@ -232,6 +248,8 @@ def _rate(clock: _Clock, kind: str, lanes: int) -> float:
     """Nanoseconds per vector of work without weights."""
     if kind == "finish":
         return _finish_ns(clock, lanes)
+    if clock.int8:
+        return 1.0  # floats' stand for them
     op = weightless(kind)
     return _rounded(clock.time(op) / vectors_of(op, lanes)[1])
 

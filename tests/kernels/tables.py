@@ -20,14 +20,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-import numpy as np
-
 from filigree.converter import packfile
 from filigree.converter.lowering import plan
-from filigree.converter.lowering.program import INT8_KINDS, Op, Packing, Program, Weights
-from filigree.converter.quantize.marks import Quant
+from filigree.converter.lowering.program import Op
 from filigree.converter.sparsity import cases
-from filigree.converter.sparsity import pattern as patterns
 from filigree.converter.sparsity.cases import Case
 from filigree.converter.sparsity.cost import (
     DENSE,
@@ -138,6 +134,7 @@ class Core:
     name: str = "cortex-m"
     core: str = "cortex-m4"
     ghz: float = 0.1
+    isa: str = "scalar"
     near_bytes: int = 1 << 20
     cols: tuple[float, ...] = (16.0, 64.0, 256.0)
     positions: tuple[float, ...] = (9.0, 36.0, 144.0)
@@ -147,11 +144,37 @@ class Core:
     channels: tuple[float, ...] = (3.0, 8.0)
     own_int8: bool = False
     dtype: str = "float32"
+    how: str = "on {core} under QEMU, one each 10 ns"
 
     def instructions(self, case: Case | Op) -> float:
-        program = cases.program(case, 1)
-        program = in_int8(program) if self.dtype == "int8" else program
-        return float(_on_core(packfile.encode(plan.plan(program)), self.core)[-2])
+        """Of one operation, the last but one of fills, operation, copy."""
+        once, thrice = (self._program(case, n) for n in (1, 3))
+        if self.core == "wasm":
+            return (_fuel(thrice) - _fuel(once)) / 2
+        if self.core == "arm64":
+            return float(_counted(once, self.isa)[-2])
+        return float(_on_core(once, self.core)[-2])
+
+    def _program(self, case: Case | Op, repeats: int) -> bytes:
+        program = cases.program(case, repeats)
+        program = cases.in_int8(program) if self.dtype == "int8" else program
+        return packfile.encode(plan.plan(program))
+
+
+def wide(name: str, core: str, isa: str, per_ns: float) -> Core:
+    """int8 kernels of a machine with vectors, by instructions alone."""
+    return Core(
+        *(name, core, per_ns),
+        cols=(32.0, 128.0, 512.0),
+        positions=(16.0, 49.0, 196.0, 784.0),
+        densities=(0.1, 0.2, 0.4, 1.0),
+        rows=32,
+        sides=(7.0, 14.0, 28.0, 56.0),
+        channels=(3.0, 16.0),
+        dtype="int8",
+        isa=isa,
+        how=f"of {isa}, {per_ns:g} a nanosecond",
+    )
 
 
 CORES = (
@@ -159,40 +182,6 @@ CORES = (
     Core("cortex-m-dsp", own_int8=True),
     Core("cortex-m55", "cortex-m55", own_int8=True),
 )
-
-
-def in_int8(program: Program) -> Program:
-    """A program of cases.py with integers for floats, to count instructions of."""
-    quant = Quant(float(np.float32(0.05)), 3)
-    functions = {c.FIL_MAP_FILL: c.FIL_QMAP_FILL, c.FIL_MAP_COPY: c.FIL_QMAP_COPY}
-    return dataclasses.replace(
-        program,
-        tensors={
-            name: dataclasses.replace(t, dtype="int8", quant=quant)
-            for name, t in program.tensors.items()
-        },
-        ops=tuple(
-            dataclasses.replace(
-                op,
-                kind=INT8_KINDS[op.kind],
-                fn=functions[op.fn] if op.kind == c.FIL_OP_MAP else op.fn,
-                act=dataclasses.replace(op.act, lo=float(np.ceil(op.act.lo))),
-            )
-            for op in program.ops
-        ),
-        weights={
-            name: dataclasses.replace(w, packing=_int8_packing(w))
-            for name, w in program.weights.items()
-        },
-    )
-
-
-def _int8_packing(w: Weights) -> Packing:
-    assert w.packing is not None  # cases.packed
-    matrix, bias = np.ceil(w.matrix * 100), np.zeros(w.rows, np.int32)
-    pack = patterns.encode_dense if w.packing.counts is None else patterns.encode
-    packing = pack(matrix, bias, block_rows=w.packing.block_rows, dtype="int8")
-    return patterns.with_multipliers(packing, np.full(w.rows, 1e-4, np.float32))
 
 
 def core_table(machine: Core) -> CostTable:
@@ -206,10 +195,10 @@ def core_table(machine: Core) -> CostTable:
     panel = {name: _core_panel(machine, name) for name in names}
     return CostTable(
         name=machine.name,
-        isa="scalar",
+        isa=machine.isa,
         provenance=(
-            f"instructions of the {machine.dtype} kernels on {machine.core} under QEMU, one each "
-            "10 ns; not measured (tests/kernels/tables.py)"
+            f"instructions of the {machine.dtype} kernels {machine.how.format(core=machine.core)}; "
+            "not measured (tests/kernels/tables.py)"
         ),
         lanes=1,
         panel=panel,
@@ -287,6 +276,13 @@ def _core_rate(machine: Core, kind: str) -> float:
     return floats.instructions(op) / vectors_of(op, 1)[1]
 
 
+INT8 = {
+    "arm64-n1": wide("arm64-n1", "arm64", "neon_dotprod", 6.0),
+    "arm64-a55": wide("arm64-a55", "arm64", "neon_dotprod", 1.8),
+    "wasm": wide("wasm", "wasm", "wasm", 10.0),
+}
+"""Of each machine: a big core does two or three instructions a cycle, a small one about one."""
+
 MACHINES: tuple[Machine, ...] = (
     Arm("arm64-n1", "neoverse-n1", 2.6, 1 << 20, 20.0),
     Arm("arm64-a55", "cortex-a55", 1.8, 256 << 10, 5.0),
@@ -316,6 +312,7 @@ def table(machine: Machine) -> CostTable:
         overhead_ns=_rounded(machine.instructions(empty) * spmv * cycle),
         near_bytes=machine.near_bytes,
         far_ns=_rounded(1 / machine.gbps),
+        int8=core_table(INT8[machine.name]),
     )
 
 
@@ -471,8 +468,8 @@ def _packed(case: Case | Op, repeats: int) -> bytes:
 
 
 @cache
-def _counted(fil: bytes) -> tuple[int, ...]:
-    return tuple(count.count_ops(fil, []))
+def _counted(fil: bytes, isa: str = "neon") -> tuple[int, ...]:
+    return tuple(count.count_ops(fil, [], isa=isa))
 
 
 @cache

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from filigree.converter.errors import BadFile
 from filigree.converter.lowering.program import ConvParams
-from filigree.converter.sparsity import cost, measure
+from filigree.converter.sparsity import cases, cost, measure
 from filigree.converter.sparsity.cost import CostTable, Grid, Shape, Window
 from filigree.native import enums as c
 
@@ -161,6 +161,27 @@ def test_measuring_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.provenance.startswith("measured on ")
     assert seen == sorted(seen) and seen[-1] == 1.0
     assert set(table.rates) == set(cost.RATES)
+    assert table.int8 is not None
+    assert {k: v for k, v in table.int8.rates.items() if k != "finish"} == {
+        k: v for k, v in table.rates.items() if k != "finish"
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(cost.shipped()) - {"cortex-m"}))
+def test_int8_layers_have_times_of_their_own(name: str) -> None:
+    table = CostTable.load(name)
+    case = cases.product(c.FIL_OP_SPMM, 64, 64, positions=196, pattern="4x1", density=0.2)
+    floats = cases.shape_of(case)
+    integers = dataclasses.replace(floats, kind=c.FIL_OP_QSPMM)
+    sparse, dense = (
+        {
+            kind: table.predict(kind, name, blocks=blocks, block_rows=rows)
+            for kind in (floats, integers)
+        }
+        for name, blocks, rows in (("4x1", 205, 4), ("dense", 512, 8))
+    )
+    assert sparse[integers] < dense[integers]
+    assert sparse[integers] != sparse[floats]
 
 
 def test_an_absent_instruction_set_cannot_be_measured() -> None:
