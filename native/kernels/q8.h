@@ -3,6 +3,7 @@
 #ifndef FIL_Q8_H
 #define FIL_Q8_H
 #include "kernels/kernels.h"
+#include "runtime/config.h"
 
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
@@ -43,5 +44,34 @@ static inline int8_t fil_requantized(int32_t sum, float multiplier, const int8_t
     x = x + y;
   }
   return fil_rescaled(x, q);
+}
+
+#include "kernels/q8_soft.h"
+
+/* A row's multiplier, taken apart where that helps. */
+#if FIL_SOFT_FLOAT
+typedef fil_soft fil_factor;
+
+static inline fil_factor fil_factor_of(float multiplier, const fil_rescale *q) {
+  return fil_soft_of(multiplier, q->zero);
+}
+#else
+typedef struct fil_factor {
+  float multiplier;
+} fil_factor;
+
+static inline fil_factor fil_factor_of(float multiplier, const fil_rescale *q) {
+  (void)q;
+  return (fil_factor){multiplier};
+}
+#endif
+
+/* fil_requantized, of one of a row's sums. */
+static inline int8_t fil_row_requantized(int32_t sum, const fil_factor *f, const int8_t *residual,
+                                         const fil_rescale *q) {
+#if FIL_SOFT_FLOAT
+  if (!residual) return fil_soft_rounded(sum, f, q);
+#endif
+  return fil_requantized(sum, f->multiplier, residual, q);
 }
 #endif

@@ -4,6 +4,8 @@
  *   FIL_NO_SELFTEST    trust the kernels: fil_isa_selftest is never called (single-ISA bundles)
  *   FIL_NO_VNNI        as on a processor with AVX-512 without VNNI, for tests
  *   FIL_NO_CRC_TABLES  CRC-32C with a 64-byte table instead of 8 KiB (eight times slower)
+ *   FIL_SOFT_FLOAT     int8 results are rounded in integers, to the same bits (kernels/q8_soft.h):
+ *                      by default where the compiler has floats in software only
  *   FIL_PART_LOG2      log2 of the vector steps that are worth handing to another thread: about a
  *                      microsecond of them (11). Tests share out everything (0)
  *   FIL_OPS            the file with the registry's rows ("filigree/op.def": all of them); a build
@@ -48,6 +50,11 @@
 #endif
 #ifndef FIL_NO_VNNI
 #define FIL_NO_VNNI 0
+#endif
+#if !defined FIL_SOFT_FLOAT && defined __SOFTFP__
+#define FIL_SOFT_FLOAT 1
+#elif !defined FIL_SOFT_FLOAT
+#define FIL_SOFT_FLOAT 0
 #endif
 #ifndef FIL_PART_LOG2
 #define FIL_PART_LOG2 11

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from filigree.native import enums as c
+from tests.conftest import need
 from tests.kernels import library
 from tests.kernels.conftest import need_isa
 from tests.kernels.harness import Case, run, up
@@ -17,6 +20,8 @@ from tests.kernels.harness import Case, run, up
 I8 = NDArray[np.int8]
 UNTOUCHED = np.int8(-99)
 CODINGS = ("none", "d8", "u16")
+SOFT = Path(__file__).with_name("soft.c")
+MULTIPLIERS = 200_000
 
 
 @pytest.fixture(params=["scalar", *library.built_isas()])
@@ -297,3 +302,15 @@ def test_narrow_windows(isa: str, kernel: str) -> None:
 def test_square_windows(isa: str, part: int) -> None:
     for seed in range(12):
         window(1000 + 12 * part + seed, isa, "qdwconv", kind="square")
+
+
+def test_rounding_without_floats(tmp_path: Path) -> None:
+    """33 million results, about half of them within two sums of a tie (soft.c)."""
+    need("gcc", library.compiler() is not None, "no C compiler (apt-get install gcc)")
+    made = tmp_path / "soft"
+    flags = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined")
+    flags = (*flags, "-fno-sanitize-recover=all", *library.includes())
+    library.call(str(library.compiler()), *flags, str(SOFT), "-lm", "-o", str(made))
+    done = subprocess.run([made, str(MULTIPLIERS)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout) > 150 * MULTIPLIERS

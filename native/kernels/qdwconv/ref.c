@@ -10,7 +10,8 @@ uint64_t fil_qdwconv_scratch(const fil_conv *g) {
 void fil_qdwconv_scalar(const fil_qdwconv_args *a) {
   const fil_conv *g = a->g;
   uint32_t K = g->kh * g->kw, P = a->rows * g->out_w, pitch = fil_quads(K) * FIL_QUAD;
-  for (uint32_t r = 0; r < a->w.rows; r++)
+  for (uint32_t r = 0; r < a->w.rows; r++) {
+    fil_factor f = fil_factor_of(a->w.multipliers[r], &a->q);
     for (uint32_t p = 0; p < P; p++) {
       const int8_t *x = a->x + (size_t)r * a->x_pitch, *w = a->w.quads + (size_t)r * pitch;
       const int8_t *y = a->residual ? a->residual + (size_t)r * a->residual_pitch + p : 0;
@@ -22,8 +23,9 @@ void fil_qdwconv_scalar(const fil_qdwconv_args *a) {
         int in = iy < g->in_h && ix < g->in_w;
         sum += w[k] * (in ? x[(size_t)(iy % a->ring) * g->in_w + ix] : a->x_zero);
       }
-      a->out[(size_t)r * a->out_pitch + p] = fil_requantized(sum, a->w.multipliers[r], y, &a->q);
+      a->out[(size_t)r * a->out_pitch + p] = fil_row_requantized(sum, &f, y, &a->q);
     }
+  }
 }
 
 #define FIL_TABLE qdwconv

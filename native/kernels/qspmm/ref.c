@@ -34,9 +34,10 @@ static void tile(const fil_qspmm_args *a, uint32_t p, uint32_t n) {
     for (uint32_t r = 0; r < rows; r++) {
       size_t row = (size_t)g * O + r;
       const int8_t *y = a->residual ? a->residual + row * a->residual_pitch + p : 0;
+      int8_t *out = a->out + row * a->out_pitch + p;
+      fil_factor f = fil_factor_of(w->multipliers[row], &a->q);
       for (uint32_t t = 0; t < n; t++)
-        a->out[row * a->out_pitch + p + t] =
-            fil_requantized(sum[r][t], w->multipliers[row], y ? y + t : 0, &a->q);
+        out[t] = fil_row_requantized(sum[r][t], &f, y ? y + t : 0, &a->q);
     }
   }
 }

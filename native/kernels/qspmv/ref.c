@@ -16,9 +16,10 @@ void fil_qspmv_scalar(const fil_qspmv_args *a) {
       for (uint32_t r = 0; r < rows; r++) sum[r] += v[r * FIL_QUAD] * x;
     }
     quads += (size_t)fil_quads(blocks) * O * FIL_QUAD;
-    for (uint32_t r = 0; r < rows; r++, row++)
-      a->out[row] =
-          fil_requantized(sum[r], w->multipliers[row], a->residual ? a->residual + row : 0, &a->q);
+    for (uint32_t r = 0; r < rows; r++, row++) {
+      fil_factor f = fil_factor_of(w->multipliers[row], &a->q);
+      a->out[row] = fil_row_requantized(sum[r], &f, a->residual ? a->residual + row : 0, &a->q);
+    }
   }
 }
 
