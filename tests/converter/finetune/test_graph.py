@@ -51,7 +51,9 @@ def test_embedded_networks(name: str, digits: Path) -> None:
 
 
 def test_every_supported_operator_can_be_trained() -> None:
-    assert supported_ops().keys() == OPERATORS.keys()
+    """But for rounding: networks are trained before they are quantised."""
+    rounding = {"QuantizeLinear", "DequantizeLinear"}
+    assert supported_ops().keys() - rounding == OPERATORS.keys()
 
 
 FORMS = {
