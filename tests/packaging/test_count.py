@@ -31,7 +31,7 @@ def test_opening_is_left_out(counting: None, sample: bytes, image: F32) -> None:
     counts = count.count(sample, [image])
     assert not {"fil_open", "fil_crc32c", "fil_isa_selftest"} & set(counts)
     loop = sum(n for symbol, n in counts.items() if symbol.startswith("fil_run"))
-    assert 0 < loop < 1000
+    assert 0 < loop < 1500
 
 
 @pytest.mark.parametrize("isa", ["neon", "scalar"])
