@@ -4,6 +4,7 @@
 #define FIL_Q8_H
 #include "kernels/kernels.h"
 #include "runtime/config.h"
+#include "simd/inline.h"
 
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
@@ -66,12 +67,17 @@ static inline fil_factor fil_factor_of(float multiplier, const fil_rescale *q) {
 }
 #endif
 
-/* fil_requantized, of one of a row's sums. */
-static inline int8_t fil_row_requantized(int32_t sum, const fil_factor *f, const int8_t *residual,
-                                         const fil_rescale *q) {
+/* n results of a row. */
+static inline void fil_row_requantized(int8_t *out, const int32_t *sum, uint32_t n,
+                                       const fil_factor *f, const int8_t *residual,
+                                       const fil_rescale *q) {
 #if FIL_SOFT_FLOAT
-  if (!residual) return fil_soft_rounded(sum, f, q);
+  if (!residual) {
+    fil_soft_row(out, sum, n, f, q);
+    return;
+  }
 #endif
-  return fil_requantized(sum, f->multiplier, residual, q);
+  for (uint32_t i = 0; i < n; i++)
+    out[i] = fil_requantized(sum[i], f->multiplier, residual ? residual + i : 0, q);
 }
 #endif

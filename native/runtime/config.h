@@ -6,6 +6,9 @@
  *   FIL_NO_CRC_TABLES  CRC-32C with a 64-byte table instead of 8 KiB (eight times slower)
  *   FIL_SOFT_FLOAT     int8 results are rounded in integers, to the same bits (kernels/q8_soft.h):
  *                      by default where the compiler has floats in software only
+ *   FIL_SMALL          scalar kernels of int8 in a form for cores with few registers and no cache,
+ *                      by default where FIL_SOFT_FLOAT is on
+ *   FIL_THUMB1         their loops are Thumb-1 assembly, by default where that is all there is
  *   FIL_PART_LOG2      log2 of the vector steps that are worth handing to another thread: about a
  *                      microsecond of them (11). Tests share out everything (0)
  *   FIL_OPS            the file with the registry's rows ("filigree/op.def": all of them); a build
@@ -55,6 +58,14 @@
 #define FIL_SOFT_FLOAT 1
 #elif !defined FIL_SOFT_FLOAT
 #define FIL_SOFT_FLOAT 0
+#endif
+#ifndef FIL_SMALL
+#define FIL_SMALL FIL_SOFT_FLOAT
+#endif
+#if !defined FIL_THUMB1 && defined __thumb__ && !defined __thumb2__
+#define FIL_THUMB1 FIL_SMALL
+#elif !defined FIL_THUMB1
+#define FIL_THUMB1 0
 #endif
 #ifndef FIL_PART_LOG2
 #define FIL_PART_LOG2 11

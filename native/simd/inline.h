@@ -17,5 +17,10 @@
 #else
 #define FIL_UNROLL_WHOLE _Pragma("GCC unroll 32")
 #endif
+#ifdef __clang__ /* the loop that follows stays as it is */
+#define FIL_ONE_BY_ONE _Pragma("clang loop unroll(disable)")
+#else
+#define FIL_ONE_BY_ONE _Pragma("GCC unroll 1")
+#endif
 #define FIL_UNROLL(i, n) FIL_UNROLL_WHOLE for (size_t i = 0; i < (n); i++)
 #endif

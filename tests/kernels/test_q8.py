@@ -305,7 +305,7 @@ def test_square_windows(isa: str, part: int) -> None:
 
 
 def test_rounding_without_floats(tmp_path: Path) -> None:
-    """33 million results, about half of them within two sums of a tie (soft.c)."""
+    """28 million results, about half of them within two sums of a tie (soft.c)."""
     need("gcc", library.compiler() is not None, "no C compiler (apt-get install gcc)")
     made = tmp_path / "soft"
     flags = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined")
@@ -313,4 +313,4 @@ def test_rounding_without_floats(tmp_path: Path) -> None:
     library.call(str(library.compiler()), *flags, str(SOFT), "-lm", "-o", str(made))
     done = subprocess.run([made, str(MULTIPLIERS)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout) > 150 * MULTIPLIERS
+    assert int(done.stdout) > 100 * MULTIPLIERS

@@ -28,6 +28,8 @@ MOVED = {"wasm-wasmtime": "wasm", "wasm-relaxed-wasmtime": "wasm-relaxed"}
 NAMES = ("arm64", "armv7", "riscv64", *MOVED)
 CASES = [(name, isa) for name in NAMES for isa in (SCALAR, *targets.engine(name).target.isas)]
 THUMB = replace(target("armv7"), name="thumb", isas=DSP, flags=(*target("armv7").flags, "-mthumb"))
+SMALL = ("-DFIL_SOFT_FLOAT=1", "-DFIL_SMALL=1")
+THUMB1 = replace(THUMB, name="thumb1", isas=(), flags=(*THUMB.flags, *SMALL, "-DFIL_THUMB1=1"))
 
 
 @cache
@@ -38,6 +40,18 @@ def here(*defines: str) -> Path:
     flags = (*FLAGS, *library.includes(), *map(sources.have_define, library.built_isas()))
     files = (str(SOURCE), str(sources.native() / "runtime" / "isa.c"), *objects)
     library.call(str(library.compiler()), *flags, *defines, *files, "-lm", "-o", str(made))
+    return made
+
+
+@cache
+def here_small() -> Path:
+    """The program with the scalar kernels that Cortex-M0+ and M3 get."""
+    library.objects()
+    made = library.folder() / "shapes-small"
+    units = [unit.source for unit in library.kernel_units(())]
+    files = map(str, (SOURCE, sources.native() / "runtime" / "isa.c", *units))
+    flags = (*FLAGS, *library.includes(), *SMALL)
+    library.call(str(library.compiler()), *flags, *files, "-lm", "-o", str(made))
     return made
 
 
@@ -84,6 +98,11 @@ def test_without_vnni() -> None:
     assert said([str(here("-DFIL_NO_VNNI=1"))], "avx512", HERE) == f"{HERE}\n"
 
 
+def test_small_cores_kernels() -> None:
+    need("gcc", library.compiler() is not None, "no C compiler (apt-get install gcc)")
+    assert said([str(here_small())], SCALAR, HERE) == f"{HERE}\n"
+
+
 @pytest.mark.parametrize(("name", "isa"), CASES)
 def test_there(name: str, isa: str) -> None:
     if isa == qemu.F16_ISA:
@@ -95,11 +114,11 @@ def test_there(name: str, isa: str) -> None:
     in_qemu(row, isa, targets.engine(name).program)
 
 
-@pytest.mark.parametrize("isa", DSP)
-def test_microcontrollers_code_on_a_larger_core(isa: str) -> None:
-    """It has the instructions of Cortex-M4, and pages to guard."""
+@pytest.mark.parametrize(("row", "isa"), [*((THUMB, isa) for isa in DSP), (THUMB1, SCALAR)])
+def test_microcontrollers_code_on_a_larger_core(row: Target, isa: str) -> None:
+    """It has the instructions of Cortex-M4 and M0+, and pages to guard."""
     need_engine("armv7")
-    in_qemu(THUMB, isa, targets.engine("armv7").program)
+    in_qemu(row, isa, targets.engine("armv7").program)
 
 
 def in_qemu(row: Target, isa: str, program: str) -> None:

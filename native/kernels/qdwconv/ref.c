@@ -1,5 +1,8 @@
 #include "kernels/dwconv/layout.h"
 #include "kernels/q8.h"
+#if FIL_SMALL
+#include "kernels/qdwconv/small.h"
+#endif
 
 uint64_t fil_qdwconv_scratch(const fil_conv *g) {
   fil_dw_layout l = fil_dw_layout_of(g);
@@ -8,6 +11,9 @@ uint64_t fil_qdwconv_scratch(const fil_conv *g) {
 
 /* out[r][oy][ox] = requantized(sums[r] + sum over taps w[r][ky][kx] x[r][y][x]), x_zero outside */
 void fil_qdwconv_scalar(const fil_qdwconv_args *a) {
+#if FIL_SMALL
+  if (run_small(a)) return;
+#endif
   const fil_conv *g = a->g;
   uint32_t K = g->kh * g->kw, P = a->rows * g->out_w, pitch = fil_quads(K) * FIL_QUAD;
   for (uint32_t r = 0; r < a->w.rows; r++) {
@@ -23,7 +29,7 @@ void fil_qdwconv_scalar(const fil_qdwconv_args *a) {
         int in = iy < g->in_h && ix < g->in_w;
         sum += w[k] * (in ? x[(size_t)(iy % a->ring) * g->in_w + ix] : a->x_zero);
       }
-      a->out[(size_t)r * a->out_pitch + p] = fil_row_requantized(sum, &f, y, &a->q);
+      fil_row_requantized(a->out + (size_t)r * a->out_pitch + p, &sum, 1, &f, y, &a->q);
     }
   }
 }

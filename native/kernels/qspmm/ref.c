@@ -1,5 +1,8 @@
 #include "kernels/q8.h"
 #include "kernels/walk.h"
+#if FIL_SMALL
+#include "kernels/qspmm/small.h"
+#endif
 
 enum { T = 16 }; /* positions at a time: their sums are on the stack */
 
@@ -20,7 +23,7 @@ static void sum_group(const fil_qspmm_args *a, fil_walk *k, const int8_t *w, uin
   }
 }
 
-static void tile(const fil_qspmm_args *a, uint32_t p, uint32_t n) {
+static void sum_tile(const fil_qspmm_args *a, uint32_t p, uint32_t n) {
   const fil_matrix *w = &a->w;
   const int8_t *quads = w->quads;
   fil_walk k = fil_walk_start(w);
@@ -34,18 +37,19 @@ static void tile(const fil_qspmm_args *a, uint32_t p, uint32_t n) {
     for (uint32_t r = 0; r < rows; r++) {
       size_t row = (size_t)g * O + r;
       const int8_t *y = a->residual ? a->residual + row * a->residual_pitch + p : 0;
-      int8_t *out = a->out + row * a->out_pitch + p;
       fil_factor f = fil_factor_of(w->multipliers[row], &a->q);
-      for (uint32_t t = 0; t < n; t++)
-        out[t] = fil_row_requantized(sum[r][t], &f, y ? y + t : 0, &a->q);
+      fil_row_requantized(a->out + row * a->out_pitch + p, sum[r], n, &f, y, &a->q);
     }
   }
 }
 
 /* out[r][p] = requantized(sums[r] + sum_k W[r][k] x[k][p]) */
 void fil_qspmm_scalar(const fil_qspmm_args *a) {
+#if FIL_SMALL
+  if (run_small(a)) return;
+#endif
   for (uint32_t p = 0; p < a->positions; p += T)
-    tile(a, p, a->positions - p < T ? a->positions - p : T);
+    sum_tile(a, p, a->positions - p < T ? a->positions - p : T);
 }
 
 #define FIL_TABLE qspmm

@@ -18,7 +18,8 @@ void fil_qspmv_scalar(const fil_qspmv_args *a) {
     quads += (size_t)fil_quads(blocks) * O * FIL_QUAD;
     for (uint32_t r = 0; r < rows; r++, row++) {
       fil_factor f = fil_factor_of(w->multipliers[row], &a->q);
-      a->out[row] = fil_row_requantized(sum[r], &f, a->residual ? a->residual + row : 0, &a->q);
+      const int8_t *y = a->residual ? a->residual + row : 0;
+      fil_row_requantized(a->out + row, &sum[r], 1, &f, y, &a->q);
     }
   }
 }
