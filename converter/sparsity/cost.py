@@ -52,6 +52,7 @@ residuals, and activations that are more than a clamp."""
 _SHIPPED = {"avx512": "x86-64-avx512", "neon": "arm64-n1", "wasm": "wasm", "wasm_relaxed": "wasm"}
 _OF_TARGET = {
     **{"x86-64": "x86-64-avx2", "arm64": "arm64-n1", "wasm": "wasm"},
+    **dict.fromkeys(("cortex-m0plus", "cortex-m3"), "cortex-m-small"),
     **dict.fromkeys(("cortex-m4", "cortex-m7", "cortex-m33"), "cortex-m-dsp"),
     "cortex-m55": "cortex-m55",
 }

@@ -179,6 +179,7 @@ def wide(name: str, core: str, isa: str, per_ns: float) -> Core:
 
 CORES = (
     Core(),
+    Core("cortex-m-small", "cortex-m0plus", positions=(9.0, 37.0, 145.0), own_int8=True),
     Core("cortex-m-dsp", own_int8=True),
     Core("cortex-m55", "cortex-m55", own_int8=True),
 )

@@ -25,7 +25,9 @@ def source(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return int8("vww", 0.8, tmp_path_factory.mktemp("mcu"))
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55"])
+@pytest.mark.parametrize(
+    "core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55"]
+)
 def test_visual_wake_words(core: str, source: Path) -> None:
     from tests.models.quantize import network
     from tests.models.zoo import sample_inputs

@@ -136,7 +136,7 @@ def test_what_filigree_calibrate_wrote_counts_for_the_host(
         ("x86-64", "avx512", "x86-64-avx512"),
         ("arm64", None, "arm64-n1"),
         ("wasm", "wasm_relaxed", "wasm"),
-        ("cortex-m3", None, "cortex-m"),
+        ("cortex-m3", None, "cortex-m-small"),
         ("cortex-m4", None, "cortex-m-dsp"),
         ("cortex-m55", None, "cortex-m55"),
     ],
