@@ -8,7 +8,7 @@
 #include "runner/mcu.h"
 
 enum { INPUT, OUT, QUADS, SCRATCH, COUNT, RESIDUAL, INDEX, SUMS, MULTIPLIERS, BUFFERS };
-enum { KEPT = 5, FIRST = 3, SLOT = 1 << 14, STACK = 1 << 14, MOST = 4096, CASES = 250 };
+enum { KEPT = 5, FIRST = 3, SLOT = 1 << 14, STACK = 1 << 14, MOST = 4096, CASES = ROUNDS };
 
 HARNESS static uint8_t loose[BUFFERS][MOST];
 HARNESS static uint8_t want[MOST], before[MOST];
