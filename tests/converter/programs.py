@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
+from filigree.converter import packfile, reference
+from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import (
     F32,
     Activation,
@@ -21,6 +23,7 @@ from filigree.converter.lowering.program import (
 )
 from filigree.converter.sparsity import CostTable, pack
 from filigree.native import enums as c
+from filigree.native.model import Model, isas
 
 LANES = 16
 COSTS = CostTable.load("arm64-n1")
@@ -95,6 +98,20 @@ def two_layers(*, zeros: float = 0.8, labels: Sequence[str] = ()) -> Program:
 
 def packed(given: Program) -> Program:
     return pack(given, costs=COSTS)[0]
+
+
+def assert_runs_as_reference(given: Program) -> None:
+    """Packed, read back to the same bytes, and run on every instruction set."""
+    data = packfile.encode(plan(given))
+    back = packfile.decode(data)
+    assert packfile.encode(back) == data
+    draw = np.random.default_rng(1)
+    x = [draw.standard_normal(port.shape).astype(np.float32) for port in given.inputs]
+    want = reference.run(given, *x)
+    for isa in isas():
+        got = Model.from_bytes(data, isa=isa).run(*x)
+        for a, b in zip(got if isinstance(got, tuple) else [got], want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @st.composite

@@ -199,6 +199,13 @@ static int64_t product(const fil_matrix *w, uint32_t r, const int8_t *x, size_t 
 static void expect(const int8_t *out, size_t at, int want) {
   if (out[at] != want) fail("differs at", (long)at);
 }
+/* Element `at` of out: row r of the weights times a column of x. */
+static void expect_product(const int8_t *out, size_t at, const fil_matrix *w, uint32_t r,
+                           const int8_t *x, size_t pitch, const int8_t *residual,
+                           const fil_rescale *q) {
+  const int8_t *y = residual ? residual + at : 0;
+  expect(out, at, requantized(product(w, r, x, pitch), w->multipliers[r], y, q));
+}
 static void gaps_untouched(const int8_t *out, uint32_t planes, uint32_t pitch, uint32_t end) {
   for (uint32_t r = 0; r + 1 < planes; r++)
     for (uint32_t p = end; p < pitch; p++)
@@ -217,12 +224,8 @@ static void qspmm(void) {
   a.out = untouched(seen(rows, pitch, n, step));
   fil_qspmm_by_isa[isa](&a);
   for (uint32_t r = 0; r < rows; r++)
-    for (uint32_t p = 0; p < n; p++) {
-      size_t at = (size_t)r * pitch + p;
-      const int8_t *y = a.residual ? a.residual + at : 0;
-      int64_t sum = product(&a.w, r, a.x + p, pitch);
-      expect(a.out, at, requantized(sum, a.w.multipliers[r], y, &a.q));
-    }
+    for (uint32_t p = 0; p < n; p++)
+      expect_product(a.out, (size_t)r * pitch + p, &a.w, r, a.x + p, pitch, a.residual, &a.q);
   gaps_untouched(a.out, rows, pitch, up(n, step));
 }
 
@@ -233,10 +236,7 @@ static void qspmv(void) {
   a.residual = chance(2) ? bytes_drawn(RESIDUAL, rows) : 0;
   a.out = untouched(rows);
   fil_qspmv_by_isa[isa](&a);
-  for (uint32_t r = 0; r < rows; r++) {
-    const int8_t *y = a.residual ? a.residual + r : 0;
-    expect(a.out, r, requantized(product(&a.w, r, a.x, 1), a.w.multipliers[r], y, &a.q));
-  }
+  for (uint32_t r = 0; r < rows; r++) expect_product(a.out, r, &a.w, r, a.x, 1, a.residual, &a.q);
 }
 
 static fil_conv geometry(uint32_t channels, uint32_t lanes) {
@@ -294,11 +294,8 @@ static void qconv(void) {
     for (uint32_t k = 0; k < cols; k++)
       read[k] = (int8_t)tap(&g, a.x + (size_t)(k / K) * g.cs, a.ring, a.x_zero, k % K,
                             (a.first + p) / g.out_w, (a.first + p) % g.out_w);
-    for (uint32_t r = 0; r < rows; r++) {
-      size_t at = (size_t)r * pitch + p;
-      const int8_t *y = a.residual ? a.residual + at : 0;
-      expect(a.out, at, requantized(product(&a.w, r, read, 1), a.w.multipliers[r], y, &a.q));
-    }
+    for (uint32_t r = 0; r < rows; r++)
+      expect_product(a.out, (size_t)r * pitch + p, &a.w, r, read, 1, a.residual, &a.q);
   }
   gaps_untouched(a.out, rows, pitch, up(n, lanes));
 }
@@ -325,9 +322,7 @@ static void qdwconv(void) {
       for (uint32_t k = 0; k < K; k++)
         read[k] = (int8_t)tap(&g, a.x + (size_t)r * g.cs, a.ring, a.x_zero, k,
                               a.first + p / g.out_w, p % g.out_w);
-      size_t at = (size_t)r * pitch + p;
-      const int8_t *y = a.residual ? a.residual + at : 0;
-      expect(a.out, at, requantized(product(&a.w, r, read, 1), a.w.multipliers[r], y, &a.q));
+      expect_product(a.out, (size_t)r * pitch + p, &a.w, r, read, 1, a.residual, &a.q);
     }
   gaps_untouched(a.out, planes, pitch, up(n, lanes));
 }

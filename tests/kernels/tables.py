@@ -148,9 +148,9 @@ class Core:
 
     def instructions(self, case: Case | Op) -> float:
         """Of one operation, the last but one of fills, operation, copy."""
-        once, thrice = (self._program(case, n) for n in (1, 3))
+        once = self._program(case, 1)
         if self.core == "wasm":
-            return (_fuel(thrice) - _fuel(once)) / 2
+            return (_fuel(self._program(case, 3)) - _fuel(once)) / 2
         if self.core == "arm64":
             return float(_counted(once, self.isa)[-2])
         return float(_on_core(once, self.core)[-2])

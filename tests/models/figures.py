@@ -17,6 +17,7 @@ from filigree.converter import convert
 from filigree.native.model import Model, isas
 from filigree.packaging import emulate
 from tests.conftest import DATA
+from tests.models.markdown import print_header
 from tests.models.test_zoo import accuracy, expected, relative
 from tests.models.zoo import ZOO, Entry, dataset, sample_inputs
 
@@ -57,8 +58,7 @@ def main() -> None:
         sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = [*isas(), *EMULATED]
     columns = ["network", *columns, "accuracy, % (published)", "arena", "bound", "convert"]
-    print(f"| {' | '.join(columns)} |")
-    print("|---" * len(columns) + "|")
+    print_header(columns)
     for entry in ZOO:
         start = time.perf_counter()
         converted = convert(DATA / "models" / entry.file)

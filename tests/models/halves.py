@@ -19,6 +19,7 @@ from filigree.converter import Converted, ConvertOptions, convert
 from filigree.native.model import Model
 from filigree.packaging import emulate
 from tests.conftest import DATA
+from tests.models.markdown import print_header
 from tests.models.test_zoo import relative
 from tests.models.zoo import ZOO, Entry, dataset, sample_inputs
 
@@ -98,8 +99,7 @@ def main() -> None:
         sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = ("network", "accuracy, %, float32 -> float16 weights", "largest difference", "file")
     columns += ("and activations", "largest difference", "arena, without bands")
-    print(f"| {' | '.join(columns)} |")
-    print("|---" * len(columns) + "|")
+    print_header(columns)
     for entry in ZOO:
         wide, narrow = made = packed(entry, "float32"), packed(entry, "float16")
         texts, gaps = cells(entry, made)

@@ -13,7 +13,6 @@ Instructions: of those layers on arm64 under QEMU, to what they are with float32
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from filigree.converter import Converted, ConvertOptions, convert
 from filigree.packaging import count
 from tests.conftest import DATA
 from tests.models.halves import F32, outputs, samples
+from tests.models.markdown import print_table
 from tests.models.sparsify import sparsify
 from tests.models.zoo import ZOO, Entry
 
@@ -111,14 +111,9 @@ def row(entry: Entry) -> list[str]:
 
 
 def main() -> None:
-    if not (DATA / "models").is_dir():
-        sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = ("network", "layers", "accuracy, %, float32 -> float16 -> int4 -> with biases")
     columns += ("output", "file", f"weights, {PRUNED:.0%} pruned", "instructions, 1x1 and FC")
-    print(f"| {' | '.join(columns)} |")
-    print("|---" * len(columns) + "|")
-    for entry in ZOO:
-        print(f"| {' | '.join(row(entry))} |", flush=True)
+    print_table(columns, map(row, ZOO))
 
 
 if __name__ == "__main__":

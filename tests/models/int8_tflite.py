@@ -9,7 +9,6 @@ close. Accuracy is top-1 in per cent, sizes are of the files.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from filigree.cli.tasks.packed import step_of
 from filigree.converter import Converted, ConvertOptions, convert
 from filigree.native.model import Model, Port
 from tests.conftest import DATA
+from tests.models.markdown import print_table
 from tests.models.zoo import ZOO, dataset, sample_inputs
 
 Array = NDArray[Any]
@@ -170,8 +170,6 @@ def row(network: Network) -> list[str]:
 
 
 def main() -> None:
-    if not (DATA / "models").is_dir():
-        sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = (
         "network",
         "layers in int8",
@@ -179,10 +177,7 @@ def main() -> None:
         "accuracy, %, LiteRT -> filigree",
         "file",
     )
-    print(f"| {' | '.join(columns)} |")
-    print("|---" * len(columns) + "|")
-    for network in NETWORKS:
-        print(f"| {' | '.join(row(network))} |", flush=True)
+    print_table(columns, map(row, NETWORKS))
 
 
 if __name__ == "__main__":

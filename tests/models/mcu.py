@@ -21,6 +21,7 @@ from filigree.cli.tasks.counting import Counts, count_layers, whole
 from filigree.converter import ConvertOptions, convert
 from filigree.packaging import count
 from tests.conftest import DATA
+from tests.models.markdown import print_header
 from tests.models.quantize import SAMPLES, network, quantize
 from tests.models.sparsify import sparsify
 from tests.models.zoo import sample_inputs
@@ -184,11 +185,6 @@ def row(name: str, sparsity: float, core: str, counts: Counts) -> str:
         *(f"{n:,}" for n in (m["code"], m["model"], m["arena"], own, m["ports"])),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def print_header(names: tuple[str, ...]) -> None:
-    print(f"| {' | '.join(names)} |")
-    print("|---" * len(names) + "|")
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ the packed models.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from filigree.converter.quantize.job import Quantized, quantize
 from filigree.converter.quantize.options import QuantizeOptions
 from tests.conftest import DATA
 from tests.models.halves import F32, outputs, samples
+from tests.models.markdown import print_table
 from tests.models.zoo import ZOO, Entry
 
 CALIBRATED = 128
@@ -67,13 +67,8 @@ def row(entry: Entry) -> list[str]:
 
 
 def main() -> None:
-    if not (DATA / "models").is_dir():
-        sys.exit(f"no real models at {DATA.name}: set FILIGREE_DATA")
     columns = ("network", "accuracy, %, float32 -> int8", "output", "noisiest layer", "file")
-    print(f"| {' | '.join(columns)} |")
-    print("|---" * len(columns) + "|")
-    for entry in ZOO:
-        print(f"| {' | '.join(row(entry))} |", flush=True)
+    print_table(columns, map(row, ZOO))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 #define FIL_IN_F32 1
+#include "kernels/spmv/inputs.h"
 #include "simd/finish.h"
 #include "simd/f16.h"
 
@@ -24,21 +25,11 @@ FIL_INLINE weights weights_pass(weights w, size_t n, const int half) {
   return w;
 }
 
-/* One group, and how its index list is read: dense reads one step of one column again and again. */
 typedef struct group {
   weights w;
-  const fx *x;
-  const uint8_t *index;
-  uint32_t blocks, O, step, column; /* step: index bytes per block, 0 for dense */
+  inputs in;
+  uint32_t O;
 } group;
-
-static const uint8_t next_column = 1;
-
-FIL_INLINE float next_x(group *g) {
-  g->column = g->step == 2 ? *(const uint16_t *)(const void *)g->index : g->column + *g->index;
-  g->index += g->step;
-  return g->x[g->column];
-}
 
 /* A block of at least one vector: N vectors, U blocks at a time, each with its own sums. */
 FIL_INLINE void sum_wide(group g, float *to, const uint32_t N, const uint32_t U, const int half) {
@@ -47,14 +38,14 @@ FIL_INLINE void sum_wide(group g, float *to, const uint32_t N, const uint32_t U,
     FIL_UNROLL(j, N) sum[u][j] = v_zero();
   weights w = g.w;
   uint32_t i = 0;
-  for (; i + U <= g.blocks; i += U)
+  for (; i + U <= g.in.blocks; i += U)
     FIL_UNROLL(u, U) {
-      vf x = v_set1(next_x(&g));
+      vf x = v_set1(next_x(&g.in));
       FIL_UNROLL(j, N) sum[u][j] = v_fma(x, weights_load(w, j * VL, half), sum[u][j]);
       w = weights_pass(w, N * VL, half);
     }
-  for (; i < g.blocks; i++) {
-    vf x = v_set1(next_x(&g));
+  for (; i < g.in.blocks; i++) {
+    vf x = v_set1(next_x(&g.in));
     FIL_UNROLL(j, N) sum[0][j] = v_fma(x, weights_load(w, j * VL, half), sum[0][j]);
     w = weights_pass(w, N * VL, half);
   }
@@ -68,9 +59,9 @@ FIL_INLINE void sum_wide(group g, float *to, const uint32_t N, const uint32_t U,
 /* x of the next n blocks, each O times. */
 FIL_INLINE void spread(group *g, float *to, uint32_t n) {
   if (g->O == 1)
-    for (uint32_t i = 0; i < n; i++) to[i] = next_x(g);
+    for (uint32_t i = 0; i < n; i++) to[i] = next_x(&g->in);
   else
-    for (uint32_t i = 0; i < n; i++) v_store_f32(to + i * g->O, v_set1(next_x(g)));
+    for (uint32_t i = 0; i < n; i++) v_store_f32(to + i * g->O, v_set1(next_x(&g->in)));
 }
 
 /* sum[0..4) += w[i] * x[i] for i < n, lane by lane. */
@@ -88,7 +79,7 @@ FIL_INLINE void sum_narrow(group g, float *to, const int half) {
   float x[CHUNK * MAX_O / 2 + VL], lanes[VL];
   vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
   weights w = g.w;
-  for (uint32_t left = g.blocks, n; left; left -= n) {
+  for (uint32_t left = g.in.blocks, n; left; left -= n) {
     n = left < CHUNK ? left : CHUNK;
     spread(&g, x, n);
     multiply(sum, w, x, n * g.O, half);
@@ -115,18 +106,15 @@ static void sum_halves(const group *g, float *to) { sum_group(g, to, 1); }
 
 void FIL_KERNEL(spmv)(const fil_spmv_args *a) {
   const fil_matrix *w = &a->w;
-  int dense = w->coding == FIL_CODING_NONE;
-  group g = {.w = {w->values, w->halves}, .x = a->x, .O = w->block_rows, .step = w->coding};
-  g.index = dense ? &next_column : w->index;
+  group g = {{w->values, w->halves}, inputs_of(w, a->x), w->block_rows};
   for (uint32_t i = 0, row = 0; i < w->groups; i++) {
     float sum[MAX_O];
-    g.blocks = dense ? w->cols : w->count[i];
-    g.column = dense ? UINT32_MAX : 0;
+    enter_group(&g.in, w, i);
     if (w->halves) sum_halves(&g, sum);
     else sum_floats(&g, sum);
     for (uint32_t r = 0; r < g.O && row < w->rows; r++, row++) a->out[row] = sum[r] + w->bias[row];
-    g.w = weights_pass(g.w, (size_t)g.blocks * g.O, w->halves != 0);
-    g.index += (size_t)g.blocks * g.step;
+    g.w = weights_pass(g.w, (size_t)g.in.blocks * g.O, w->halves != 0);
+    leave_group(&g.in);
   }
   fil_piece p = {.y = a->out, .residual = a->e.residual, .rows = 1, .n = w->rows};
   FIL_KERNEL(finish)(&p, &a->e);

@@ -1,33 +1,23 @@
 #if !FIL_TARGET_NEON_FP16
 #include "kernels/nibbles.h"
+#include "kernels/spmv/inputs.h"
 #include "simd/finish.h"
 #include "simd/nibbles.h"
 
 /* ALONG: units whose sums are apart; CHUNK: blocks whose x is gathered at a time. */
 enum { ALONG = VL / 4, CHUNK = 4 * FIL_RUN };
 
-/* One group, and how its index list is read: dense reads one step of one column again and again. */
 typedef struct group {
   const uint8_t *nibbles;
   const uint16_t *scales;
-  const fx *x;
-  const uint8_t *index;
-  uint32_t blocks, step, column; /* step: index bytes per block, 0 for dense */
+  inputs in;
 } group;
 
-static const uint8_t next_column = 1;
-
-FIL_INLINE float next_x(group *g) {
-  g->column = g->step == 2 ? *(const uint16_t *)(const void *)g->index : g->column + *g->index;
-  g->index += g->step;
-  return g->x[g->column];
-}
-
 /* x of the next n blocks: each as often as its weights share a vector, zeros up to a whole unit. */
-FIL_INLINE void gather(group *g, float *to, uint32_t n, const uint32_t O) {
+FIL_INLINE void gather(inputs *in, float *to, uint32_t n, const uint32_t O) {
   const uint32_t times = O < VL ? O : 1;
   for (uint32_t i = 0; i < n; i++) {
-    float x = next_x(g);
+    float x = next_x(in);
     if (times == 1) to[i] = x;
     else v_store_f32(to + i * times, v_set1(x));
   }
@@ -35,13 +25,13 @@ FIL_INLINE void gather(group *g, float *to, uint32_t n, const uint32_t O) {
 }
 
 /* The same; where they lie as they are wanted, there. */
-FIL_INLINE const float *next_xs(group *g, float *room, uint32_t n, const uint32_t O) {
-  if (O == FIL_UNIT && !g->step) {
-    const float *x = g->x + (g->column + 1);
-    g->column += n;
+FIL_INLINE const float *next_xs(inputs *in, float *room, uint32_t n, const uint32_t O) {
+  if (O == FIL_UNIT && !in->step) {
+    const float *x = in->x + (in->column + 1);
+    in->column += n;
     return x;
   }
-  gather(g, room, n, O);
+  gather(in, room, n, O);
   return room;
 }
 
@@ -75,9 +65,9 @@ FIL_INLINE void sum_group(group g, float *to, const uint32_t O) {
   float room[CHUNK * VL / 2 + FIL_UNIT + VL];
   vf sum[FOUR_BITS];
   FIL_UNROLL(j, FOUR_BITS) sum[j] = v_zero();
-  for (uint32_t left = g.blocks, n; left; left -= n) {
+  for (uint32_t left = g.in.blocks, n; left; left -= n) {
     n = left < CHUNK ? left : CHUNK;
-    const float *x = next_xs(&g, room, n, O);
+    const float *x = next_xs(&g.in, room, n, O);
     for (uint32_t i = 0, blocks; i < n; i += blocks) {
       blocks = n - i < FIL_RUN ? n - i : FIL_RUN;
       add_run(sum, &g, x + i * (O < VL ? O : 1), fil_nibble_units(blocks, O), O < 4 ? 1 : ALONG, O);
@@ -103,21 +93,18 @@ static const group_fn sum_of_height[17] = {
 
 void FIL_KERNEL(spmv4)(const fil_spmv4_args *a) {
   const fil_matrix *w = &a->w;
-  int dense = w->coding == FIL_CODING_NONE;
   uint32_t O = w->block_rows;
-  group g = {.nibbles = w->nibbles, .scales = w->scales, .x = a->x, .step = w->coding};
-  g.index = dense ? &next_column : w->index;
+  group g = {w->nibbles, w->scales, inputs_of(w, a->x)};
   for (uint32_t i = 0, row = 0; i < w->groups; i++) {
     float sum[FIL_UNIT];
-    g.blocks = dense ? w->cols : w->count[i];
-    g.column = dense ? UINT32_MAX : 0;
+    enter_group(&g.in, w, i);
     sum_of_height[O](&g, sum);
     for (uint32_t n = FIL_UNIT / 2; n >= O; n /= 2)
       for (uint32_t r = 0; r < n; r++) sum[r] += sum[r + n];
     for (uint32_t r = 0; r < O && row < w->rows; r++, row++) a->out[row] = sum[r] + w->bias[row];
-    g.nibbles += fil_nibble_bytes(g.blocks, O);
-    g.scales += (size_t)fil_nibble_runs(g.blocks) * O;
-    g.index += (size_t)g.blocks * g.step;
+    g.nibbles += fil_nibble_bytes(g.in.blocks, O);
+    g.scales += (size_t)fil_nibble_runs(g.in.blocks) * O;
+    leave_group(&g.in);
   }
   fil_piece p = {.y = a->out, .residual = a->e.residual, .rows = 1, .n = w->rows};
   FIL_KERNEL(finish)(&p, &a->e);

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filigree.converter import ConvertOptions, convert, packfile, reference
+from filigree.converter import ConvertOptions, convert
 from filigree.converter.errors import UsageError
 from filigree.converter.lowering.check import check
-from filigree.converter.lowering.plan import plan
 from filigree.converter.lowering.program import F32, Packing
 from filigree.converter.sparsity import four_bits, pack, pattern
 from filigree.converter.sparsity.rounding import for_int4
 from filigree.native import enums as c
-from filigree.native.model import Model, isas
+from filigree.native.model import Model
 from tests.converter import programs
 from tests.converter.sparsity.test_pattern import matrices
 
@@ -119,16 +118,7 @@ def test_every_runtime_does_what_the_reference_does() -> None:
     assert [choice.kind for choice in choices] == ["spmv4", "spmv4"]
     assert all(choice.rounding.endswith("dB over its error") for choice in choices)
     check(program, "packed")
-    data = packfile.encode(plan(program))
-    back = packfile.decode(data)
-    assert packfile.encode(back) == data
-    draw = np.random.default_rng(1)
-    x = [draw.standard_normal(port.shape).astype(np.float32) for port in program.inputs]
-    want = reference.run(program, *x)
-    for isa in isas():
-        got = Model.from_bytes(data, isa=isa).run(*x)
-        for a, b in zip(got if isinstance(got, tuple) else [got], want, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    programs.assert_runs_as_reference(program)
 
 
 def test_layers_by_name_stay_float32() -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filigree.converter import packfile, reference
 from filigree.converter.errors import UsageError
-from filigree.converter.lowering.plan import plan
 from filigree.converter.sparsity import pack
 from filigree.converter.sparsity.rounding import rounded
-from filigree.native.model import Model, isas
 from tests.converter import programs
 
 
@@ -53,16 +50,7 @@ def test_unknown_type() -> None:
 def test_every_runtime_does_what_the_reference_does() -> None:
     program, choices = pack(programs.two_layers(), costs=programs.COSTS, dtype="float16")
     assert {choice.dtype for choice in choices} == {"float16"}
-    data = packfile.encode(plan(program))
-    back = packfile.decode(data)
-    assert packfile.encode(back) == data
-    draw = np.random.default_rng(1)
-    x = [draw.standard_normal(port.shape).astype(np.float32) for port in program.inputs]
-    want = reference.run(program, *x)
-    for isa in isas():
-        got = Model.from_bytes(data, isa=isa).run(*x)
-        for a, b in zip(got if isinstance(got, tuple) else [got], want, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    programs.assert_runs_as_reference(program)
 
 
 def test_half_the_bytes() -> None:
